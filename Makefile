@@ -1,0 +1,71 @@
+# Everything a newcomer, a developer or CI runs. `make help` lists the targets.
+#
+# Needs git, make and a Python of at least 3.11 (PYTHON=... chooses one); everything else goes into
+# .venv, at the versions and hashes of requirements.lock. Nothing here needs root or Docker.
+
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST_ARGS ?= -n 2
+
+# The first Python that is new enough and can make a virtual environment.
+PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.13 python3.14 python3; do \
+	if "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
+		>/dev/null 2>&1; then echo "$$candidate"; break; fi; done)
+
+.PHONY: help
+help: ## Show the targets.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+.PHONY: setup
+setup: $(READY) ## Make .venv as requirements.lock says.
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with venv and pip found: install one, or" \
+		"say which: make PYTHON=/path/to/python" >&2; exit 1; }
+	"$(PYTHON)" -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation --editable .
+	@touch $@
+
+.PHONY: run
+run: $(READY) ## Start everything: PostgreSQL, tables, a sample bank, the API on 127.0.0.1:8000.
+	$(BIN)/ledger serve
+
+.PHONY: stop
+stop: $(READY) ## Stop the embedded PostgreSQL.
+	$(BIN)/ledger stop
+
+.PHONY: test
+test: lint ## Check and test everything (PYTEST_ARGS="-n 2" chooses workers and tests).
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(READY) ## Style, format, types, and which module may import which.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: format
+format: $(READY) ## Format the code, and mend what ruff can mend.
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: bench
+bench: $(READY) ## Measure; benchmarks/README.md says what each figure means.
+	$(BIN)/python -m benchmarks
+
+.PHONY: lock
+lock: ## Choose the newest allowed versions and write requirements.lock (needs uv).
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--upgrade --extra dev --quiet --output-file requirements.lock pyproject.toml
+
+.PHONY: clean
+clean: ## Remove .venv and what the tools left; the database stays (make stop ends its server).
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""HTTP, command line and imports: the only code that reads a clock, mints an id, knows a user."""

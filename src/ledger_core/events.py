@@ -1,0 +1,149 @@
+"""The registry of events: stable names and versions to types, and their bytes.
+
+An event is stored under its name and version and is never migrated: an older version is brought
+up to the present shape by its upcaster when it is loaded. Bytes are the compact JSON that
+``encode`` makes; what was hashed is what is stored. Amounts are JSON integers of any size.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, cast
+
+import msgspec
+from typing_extensions import TypeIs
+
+from ledger_core.accounts import (
+    AccountClosed,
+    AccountEvent,
+    AccountHolderLinked,
+    AccountHolderUnlinked,
+    AccountOpened,
+    AccountReopened,
+    BlockLifted,
+    BlockPlaced,
+    LimitSet,
+    accounts_of,
+)
+from ledger_core.books import Event
+from ledger_core.customers import (
+    CustomerErased,
+    CustomerProfileChanged,
+    CustomerRegistered,
+    customer_id_at,
+)
+from ledger_core.journal import JournalEntryPosted
+from ledger_core.risk_rules import RiskRuleSet
+from ledger_core.units import UnitRegistered
+
+
+class UnknownEvent(ValueError):
+    """The log holds an event that this program does not know: it is older than the log."""
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event in its place in the log."""
+
+    position: int
+    recorded_at: datetime
+    event: Event
+
+
+# Name -> (type, current version). A name is for ever; a type may move between modules.
+_TYPES: Mapping[str, tuple[type, int]] = MappingProxyType(
+    {
+        "JournalEntryPosted": (JournalEntryPosted, 1),
+        "AccountOpened": (AccountOpened, 1),
+        "BlockPlaced": (BlockPlaced, 1),
+        "BlockLifted": (BlockLifted, 1),
+        "AccountClosed": (AccountClosed, 1),
+        "AccountReopened": (AccountReopened, 1),
+        "LimitSet": (LimitSet, 1),
+        "AccountHolderLinked": (AccountHolderLinked, 1),
+        "AccountHolderUnlinked": (AccountHolderUnlinked, 1),
+        "CustomerRegistered": (CustomerRegistered, 1),
+        "CustomerProfileChanged": (CustomerProfileChanged, 1),
+        "CustomerErased": (CustomerErased, 1),
+        "UnitRegistered": (UnitRegistered, 1),
+        "RiskRuleSet": (RiskRuleSet, 1),
+    }
+)
+
+# (name, version) -> the step to the next version, on plain JSON values. Empty at version 1.
+_UPCASTERS: Mapping[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = MappingProxyType(
+    {}
+)
+
+_NAMES: Mapping[type, tuple[str, int]] = MappingProxyType(
+    {kind: (name, version) for name, (kind, version) in _TYPES.items()}
+)
+_DECODERS: Mapping[tuple[str, int], msgspec.json.Decoder[Any]] = MappingProxyType(
+    {(name, version): msgspec.json.Decoder(kind) for name, (kind, version) in _TYPES.items()}
+)
+_ENCODER = msgspec.json.Encoder()
+
+encode: Callable[[Event], bytes] = _ENCODER.encode
+
+
+def name_of(event: Event) -> tuple[str, int]:
+    """The stable name and current version under which an event is stored."""
+    return _NAMES[type(event)]
+
+
+def is_account_event(event: Event) -> TypeIs[JournalEntryPosted | AccountEvent]:
+    """Whether the event changes accounts."""
+    return isinstance(event, JournalEntryPosted | AccountEvent)
+
+
+def names() -> tuple[str, ...]:
+    """Every event name, in the order of the registry."""
+    return tuple(_TYPES)
+
+
+def decode(name: str, version: int, data: bytes) -> Event:
+    """The event behind stored bytes, brought up to its current version.
+
+    Raises:
+        UnknownEvent: a name or version that this program does not know.
+        msgspec.DecodeError: the bytes are not such an event.
+    """
+    decoder = _DECODERS.get((name, version))
+    if decoder is not None:
+        return cast("Event", decoder.decode(data))
+    return _upcast(name, version, data)
+
+
+def tags_of(event: Event, position: int) -> list[str]:
+    """What the event is about: ``account:…`` and ``customer:…``, each once."""
+    match event:
+        case JournalEntryPosted(postings=postings) if len(postings) == 2:  # noqa: PLR2004
+            return ["account:" + postings[0].account_id, "account:" + postings[1].account_id]
+        case UnitRegistered(code=code):
+            return ["unit:" + code]
+        case RiskRuleSet(rule=rule):
+            return ["risk_rule:" + rule]
+        case CustomerRegistered():
+            return ["customer:" + customer_id_at(event, position)]
+        case CustomerProfileChanged() | CustomerErased():
+            return ["customer:" + event.customer_id]
+        case _:
+            tags = ["account:" + account_id for account_id in accounts_of(event, position)]
+            customer_id = getattr(event, "customer_id", None)
+            return tags if customer_id is None else [*tags, "customer:" + customer_id]
+
+
+def _upcast(name: str, version: int, data: bytes) -> Event:
+    """Decode an older version, one step at a time.
+
+    Raises:
+        UnknownEvent: a name or version that this program does not know.
+    """
+    known = _TYPES.get(name)
+    if known is None or version > known[1]:
+        msg = f"event {name} version {version} is unknown: the log is newer than this program"
+        raise UnknownEvent(msg)
+    kind, current = known
+    fields = msgspec.json.decode(data, type=dict[str, Any])
+    for step in range(version, current):
+        fields = _UPCASTERS[name, step](fields)
+    return cast("Event", msgspec.convert(fields, kind))

@@ -1,0 +1,106 @@
+"""The form of every field that a caller fills in: one rule a kind of field, named when broken.
+
+Limits are documented bounds, not tuning: an id fits in an index entry, a description on a
+statement line, metadata in a page.
+"""
+
+import re
+
+from ledger_core.errors import ValidationFailed
+
+ID_CHARACTERS_MAX = 200
+KEY_CHARACTERS_MAX = 255
+TEXT_CHARACTERS_MAX = 500
+METADATA_ENTRIES_MAX = 20
+METADATA_KEY_CHARACTERS_MAX = 40
+
+# Control characters, surrogates, line and paragraph separators, and bidirectional overrides:
+# none can be typed on purpose, all can make a statement line lie.
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_POSITION = re.compile(r"[1-9][0-9]{0,17}")
+_SIMPLE = re.compile(r"[A-Za-z0-9._:\-]+")
+
+# Ids that the ledger derives from a position; a caller may not choose one of that form.
+ENTRY_PREFIX = "jrn_"
+ACCOUNT_PREFIX = "acc_"
+CUSTOMER_PREFIX = "cus_"
+# Accounts of the bank that the ledger opens itself.
+SYSTEM_PREFIX = "bank:"
+
+
+def require_key(key: str) -> None:
+    """An idempotency key: 1 to 255 printable ASCII characters without blanks.
+
+    Raises:
+        ValidationFailed: any other form.
+    """
+    if _KEY.fullmatch(key) is None:
+        raise ValidationFailed("key", "1 to 255 printable ASCII characters without blanks")
+
+
+def require_id(value: str, *, field: str) -> None:
+    """An id that names something that should exist: 1 to 200 characters, none of them control.
+
+    Raises:
+        ValidationFailed: any other form.
+    """
+    if len(value) <= ID_CHARACTERS_MAX and _SIMPLE.fullmatch(value) is not None:
+        return
+    if not 1 <= len(value) <= ID_CHARACTERS_MAX or value != value.strip() or _FORBIDDEN.search(value):
+        raise ValidationFailed(
+            field, f"1 to {ID_CHARACTERS_MAX} characters, no control characters, no outer blanks"
+        )
+
+
+def require_new_id(value: str | None, *, field: str, prefix: str) -> None:
+    """An id chosen by the caller for something new: not of the form the ledger uses itself.
+
+    Raises:
+        ValidationFailed: malformed, or reserved.
+    """
+    if value is None:
+        return
+    require_id(value, field=field)
+    if value.startswith((prefix, SYSTEM_PREFIX)):
+        raise ValidationFailed(field, f"an id may not start with {prefix} or {SYSTEM_PREFIX}")
+
+
+def require_text(value: str | None, *, field: str) -> None:
+    """Free text on one line: at most 500 characters, none of them control.
+
+    Raises:
+        ValidationFailed: too long, empty, or with control characters.
+    """
+    if value is None:
+        return
+    if not 1 <= len(value) <= TEXT_CHARACTERS_MAX or _FORBIDDEN.search(value):
+        raise ValidationFailed(
+            field, f"1 to {TEXT_CHARACTERS_MAX} characters, no control characters"
+        )
+
+
+def require_metadata(metadata: dict[str, str] | None) -> None:
+    """At most 20 short names with one-line values.
+
+    Raises:
+        ValidationFailed: too many, or a malformed name or value.
+    """
+    if metadata is None:
+        return
+    if len(metadata) > METADATA_ENTRIES_MAX:
+        raise ValidationFailed("metadata", f"at most {METADATA_ENTRIES_MAX} entries")
+    for name, value in metadata.items():
+        if not 1 <= len(name) <= METADATA_KEY_CHARACTERS_MAX or _FORBIDDEN.search(name):
+            raise ValidationFailed(
+                "metadata", f"names of 1 to {METADATA_KEY_CHARACTERS_MAX} plain characters"
+            )
+        require_text(value, field="metadata")
+
+
+def position_of(identifier: str, prefix: str) -> int | None:
+    """The position behind an id that the ledger derived from it, or ``None``."""
+    digits = identifier.removeprefix(prefix)
+    if digits == identifier or _POSITION.fullmatch(digits) is None:
+        return None
+    return int(digits)

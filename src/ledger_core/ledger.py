@@ -1,0 +1,497 @@
+"""The shell: load what commands need, decide them, append their events, answer.
+
+One transaction serves many submissions: lock the head, take in what other writers appended, load
+what is missing, decide one after another, append everything by one COPY. Nothing is answered
+before the commit. A connection lost during commit leaves the outcome unknown: the same work is
+done again, and the commands' keys tell what had been recorded.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+import psycopg
+
+from ledger_core import commands, events, log, snapshots
+from ledger_core.accounts import accounts_of
+from ledger_core.books import Books, EntryFacts, Event, Wants
+from ledger_core.commands import Command
+from ledger_core.customers import (
+    ChangeProfile,
+    CustomerErased,
+    CustomerProfileChanged,
+    CustomerRegistered,
+    PERSONAL_FIELDS,
+    RegisterCustomer,
+    Sealed,
+    check_profile_change,
+    check_registration,
+)
+from ledger_core.account_terms import OpenAccount
+from ledger_core.errors import (
+    AccountExists,
+    BatchFailed,
+    CustomerExists,
+    EntryExists,
+    IdempotencyConflict,
+    LedgerBusy,
+    LedgerError,
+    NotAttempted,
+)
+from ledger_core.fields import ENTRY_PREFIX, position_of, require_key
+from ledger_core.journal import JournalEntryPosted
+from ledger_core.log import Connection, Head, Identity, NewEvent
+from ledger_core.vault import Vault
+
+# About 700 bytes an account: 350 MB at the most.
+ACCOUNTS_CACHED_MAX = 500_000
+ATTEMPTS_MAX = 3
+
+Mode = Literal["each", "stop_on_error", "atomic"]
+Status = Literal["recorded", "replayed", "unchanged", "refused"]
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """Commands that one caller sent together, and how they depend on each other.
+
+    ``each``: every one for itself; ``stop_on_error``: nothing after the first refusal is
+    attempted; ``atomic``: all or none. ``actor`` says on whose behalf, in one printable word.
+    """
+
+    commands: Sequence[Command]
+    actor: str
+    mode: Mode = "each"
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """What became of one command.
+
+    ``position`` is where its event stands, or (unchanged, refused) what the decision had seen.
+    ``event`` is the command's own event; ``error`` is set when it was refused.
+    """
+
+    status: Status
+    position: int
+    recorded_at: datetime
+    event: Event | None = None
+    error: LedgerError | None = None
+
+
+@dataclass(slots=True)
+class _Work:
+    """One transaction under way: what it has decided so far."""
+
+    first_position: int
+    attempt_head: int
+    events: list[NewEvent] = field(default_factory=list)
+    identities: list[Identity] = field(default_factory=list)
+    # Key -> the event it already led to, in the log or in this transaction.
+    known: dict[str, events.Recorded] = field(default_factory=dict)
+    decided: dict[int, events.Recorded] = field(default_factory=dict)
+
+
+class Ledger:
+    """The write side of one ledger. Not safe for use by several threads at once."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        ledger_id: int,
+        clock: Callable[[], datetime],
+        vault: Vault,
+    ) -> None:
+        """Nothing is read before the first command."""
+        self._connect = connect
+        self._connection: Connection | None = None
+        self.ledger_id = ledger_id
+        self._clock = clock
+        self._vault = vault
+        self._books = Books()
+        self._is_loaded = False
+
+    def execute(self, submissions: Sequence[Submission]) -> list[list[Outcome]]:
+        """Carry out submissions in one transaction; one outcome a command, in order.
+
+        Every outcome is durable when this returns.
+
+        Raises:
+            LedgerBusy: the database was lost and could not be reached again, or the projectors
+                are too far behind for the state to be held in memory.
+        """
+        known_head: int | None = None
+        for attempt in range(ATTEMPTS_MAX):
+            try:
+                return self._attempt(submissions, known_head)
+            except (psycopg.OperationalError, psycopg.InterfaceError):
+                known_head = self._books.position if known_head is None else known_head
+                self.close()
+                if attempt == ATTEMPTS_MAX - 1:
+                    raise LedgerBusy(reason="database_unreachable") from None
+            except BaseException:
+                self.close()
+                raise
+        raise AssertionError  # pragma: no cover - the loop returns or raises
+
+    def close(self) -> None:
+        """Let go of the connection and of everything remembered."""
+        connection, self._connection = self._connection, None
+        self._books = Books()
+        self._is_loaded = False
+        if connection is not None:
+            connection.close()
+
+    def _attempt(
+        self, submissions: Sequence[Submission], known_head: int | None
+    ) -> list[list[Outcome]]:
+        """One transaction over all submissions."""
+        if self._connection is None:
+            self._connection = self._connect()
+        connection, books = self._connection, self._books
+        with connection.transaction():
+            head = log.lock_head(connection, self.ledger_id)
+            self._synchronise(connection, head)
+            books.recorded_at = max(self._clock(), head.recorded_at)
+            work = _Work(head.position + 1, head.position if known_head is None else known_head)
+            self._load(connection, submissions, work)
+            outcomes = [self._submission(connection, item, work) for item in submissions]
+            if work.events:
+                log.append(connection, self.ledger_id, head, books.recorded_at, work.events)
+            for item in work.decided.values():
+                if isinstance(item.event, CustomerErased):
+                    self._vault.destroy_subject(
+                        connection, self.ledger_id, item.event.subject, item.recorded_at
+                    )
+            if work.identities:
+                log.take_identities(connection, self.ledger_id, work.identities)
+        books.settle()
+        if len(books.accounts) > ACCOUNTS_CACHED_MAX:
+            self._evict(connection)
+        return outcomes
+
+    def _synchronise(self, connection: Connection, head: Head) -> None:
+        """Bring the books up to the head: from the snapshots at first, then by events."""
+        books = self._books
+        if not self._is_loaded:
+            books.position = snapshots.position(connection, self.ledger_id)
+            books.units.update(snapshots.load_units(connection, self.ledger_id))
+            self._is_loaded = True
+        while books.position < head.position:
+            rows = log.read_rows(connection, self.ledger_id, books.position)
+            recorded = [
+                events.Recorded(row[0], row[1], events.decode(row[2], row[3], row[4]))
+                for row in rows
+            ]
+            wants = Wants()
+            for item in recorded:
+                _wants_of_event(item, wants)
+            self._load_state(connection, wants)
+            for item in recorded:
+                books.catch_up(item.event, item.position, item.recorded_at)
+
+    def _load(
+        self, connection: Connection, submissions: Sequence[Submission], work: _Work
+    ) -> None:
+        """Load everything that the commands of this transaction need."""
+        wants = Wants()
+        keys: list[str] = []
+        for submission in submissions:
+            for command in submission.commands:
+                command.needs(wants)
+                keys.append(command.key)
+        work.known = self._by_key(connection, keys)
+        if wants.entries or wants.references:
+            self._load_entries(connection, wants)
+        self._load_state(connection, wants)
+
+    def _load_state(self, connection: Connection, wants: Wants) -> None:
+        """Load accounts and customers that are not in memory."""
+        books = self._books
+        missing = wants.accounts - books.accounts.keys()
+        if missing:
+            if len(books.accounts) > 2 * ACCOUNTS_CACHED_MAX:
+                raise LedgerBusy(reason="projections_behind")
+            for account in snapshots.load_accounts(connection, self.ledger_id, missing):
+                books.accounts[account.terms.account_id] = account
+        missing = wants.customers - books.customers.keys()
+        if missing:
+            for customer in snapshots.load_customers(connection, self.ledger_id, missing):
+                books.customers[customer.customer_id] = customer
+
+    def _load_entries(self, connection: Connection, wants: Wants) -> None:
+        """Load the entries and references that commands name, and the entries' accounts."""
+        books = self._books
+        rows = connection.execute(
+            "SELECT kind, name, position FROM ledger.identities"
+            " WHERE ledger_id = %s AND (kind = 'reference' AND name = ANY(%s)"
+            " OR kind IN ('entry', 'reversal') AND name = ANY(%s))",
+            (self.ledger_id, list(wants.references), list(wants.entries)),
+        ).fetchall()
+        books.references.update((row[1], row[2]) for row in rows if row[0] == "reference")
+        reversed_ids = {row[1] for row in rows if row[0] == "reversal"}
+        places = {row[1]: row[2] for row in rows if row[0] == "entry"}
+        for entry_id in wants.entries - places.keys():
+            position = position_of(entry_id, ENTRY_PREFIX)
+            if position is not None:
+                places[entry_id] = position
+        at = {item.position: item for item in self._at(connection, places.values())}
+        for entry_id, position in places.items():
+            item = at.get(position)
+            if item is None or not isinstance(item.event, JournalEntryPosted):
+                continue
+            if item.event.entry_id not in (None, entry_id):
+                continue
+            books.entries[entry_id] = EntryFacts(
+                entry_id,
+                position,
+                item.recorded_at,
+                item.event,
+                is_reversed=entry_id in reversed_ids,
+            )
+            wants.accounts.update(accounts_of(item.event, position))
+
+    def _submission(
+        self, connection: Connection, submission: Submission, work: _Work
+    ) -> list[Outcome]:
+        """Decide the commands of one caller."""
+        outcomes: list[Outcome] = []
+        mode, actor = submission.mode, submission.actor
+        savepoint = self._books.savepoint()
+        counts = len(work.events), len(work.identities)
+        for index, command in enumerate(submission.commands):
+            outcome = self._command(connection, command, actor, work)
+            outcomes.append(outcome)
+            if outcome.error is None or mode == "each":
+                continue
+            rest = len(submission.commands) - index - 1
+            if mode == "stop_on_error":
+                outcomes.extend([self._refused(NotAttempted(item=index))] * rest)
+                break
+            self._undo(work, savepoint, counts)
+            failed = self._refused(BatchFailed(item=index))
+            return [failed] * index + [outcome] + [failed] * rest
+        return outcomes
+
+    def _undo(
+        self, work: _Work, savepoint: tuple[int, int], counts: tuple[int, int]
+    ) -> None:
+        """Take back what an atomic submission had decided."""
+        del work.events[counts[0] :]
+        del work.identities[counts[1] :]
+        self._books.rollback(savepoint)
+        last = self._books.position
+        work.known = {key: item for key, item in work.known.items() if item.position <= last}
+        work.decided = {at: item for at, item in work.decided.items() if at <= last}
+
+    def _command(
+        self, connection: Connection, command: Command, actor: str, work: _Work
+    ) -> Outcome:
+        """Decide one command, whose identity comes before everything else."""
+        books = self._books
+        try:
+            require_key(command.key)
+            first = work.known.get(command.key)
+            if first is not None:
+                return self._again(connection, command, first, work)
+            first = self._same_id(connection, command, work)
+            if first is not None:
+                return self._same_identity(connection, command, first)
+            decided = self._decide(connection, command)
+        except LedgerError as error:
+            return self._refused(error)
+        if not decided:
+            return Outcome("unchanged", books.position, books.recorded_at)
+        last = len(decided) - 1
+        for index, event in enumerate(decided):
+            self._record(event, command.key if index == last else None, actor, work)
+        position = books.position
+        recorded = events.Recorded(position, books.recorded_at, decided[last])
+        work.known[command.key] = recorded
+        return Outcome("recorded", position, books.recorded_at, decided[last])
+
+    def _decide(self, connection: Connection, command: Command) -> tuple[Event, ...]:
+        """The command's events; personal data is sealed once the command is known to be good."""
+        books = self._books
+        match command:
+            case RegisterCustomer():
+                check_registration(books, command)
+                subject = self._vault.create_subject(
+                    connection, self.ledger_id, books.recorded_at
+                )
+                sealed = self._sealed(connection, subject, command.profile)
+                return commands.decide_sealed(books, command, sealed)
+            case ChangeProfile():
+                subject = check_profile_change(books, command).subject
+                given = {name: text for name, text in command.changes.items() if text is not None}
+                sealed = self._sealed(connection, subject, given)
+                return commands.decide_sealed(books, command, sealed)
+            case _:
+                return commands.decide(books, command)
+
+    def _sealed(self, connection: Connection, subject: str, profile: dict[str, str]) -> Sealed:
+        """A profile with its personal fields sealed."""
+        personal = {name: text for name, text in profile.items() if name in PERSONAL_FIELDS}
+        public = {name: text for name, text in profile.items() if name not in PERSONAL_FIELDS}
+        return Sealed(
+            subject, self._vault.seal(connection, self.ledger_id, subject, personal), public
+        )
+
+    def _record(self, event: Event, key: str | None, actor: str, work: _Work) -> None:
+        """Take a decided event into the books and the transaction."""
+        books = self._books
+        position = books.record(event)
+        name, version = events.name_of(event)
+        work.events.append(
+            NewEvent(
+                name, version, events.tags_of(event, position), key, actor, events.encode(event)
+            )
+        )
+        match event:
+            case JournalEntryPosted(entry_id=None, reference=None, reverses=None):
+                pass
+            case JournalEntryPosted():
+                work.identities.extend(_identities(event, position))
+            case _:
+                pass
+        if not isinstance(event, JournalEntryPosted) or event.entry_id is not None:
+            work.decided[position] = events.Recorded(position, books.recorded_at, event)
+
+    def _again(
+        self, connection: Connection, command: Command, first: events.Recorded, work: _Work
+    ) -> Outcome:
+        """The first answer once more, if the content is the same.
+
+        Raises:
+            IdempotencyConflict: naming the fields that differ and the first event's position.
+        """
+        fields = self._differences(connection, command, first.event)
+        if fields:
+            raise IdempotencyConflict(position=first.position, fields=list(fields))
+        # An event newer than the head at the first attempt was recorded by that attempt.
+        of_this_attempt = work.attempt_head < first.position < work.first_position
+        status: Status = "recorded" if of_this_attempt else "replayed"
+        return Outcome(status, first.position, first.recorded_at, first.event)
+
+    def _same_identity(
+        self, connection: Connection, command: Command, first: events.Recorded
+    ) -> Outcome:
+        """The first answer once more, for something that has the chosen id and the same content.
+
+        Raises:
+            AccountExists, CustomerExists, EntryExists: it has other content.
+        """
+        fields = self._differences(connection, command, first.event)
+        if not fields:
+            return Outcome("replayed", first.position, first.recorded_at, first.event)
+        seen = {"position": first.position, "fields": list(fields)}
+        match command:
+            case OpenAccount():
+                raise AccountExists(**seen)
+            case RegisterCustomer():
+                raise CustomerExists(**seen)
+            case _:
+                raise EntryExists(**seen)
+
+    def _same_id(
+        self, connection: Connection, command: Command, work: _Work
+    ) -> events.Recorded | None:
+        """The event that took the id this command chooses, if any."""
+        position = self._id_position(command)
+        if position is None:
+            return None
+        if position in work.decided:
+            return work.decided[position]
+        return next(iter(self._at(connection, [position])), None)
+
+    def _id_position(self, command: Command) -> int | None:
+        """Where the id that this command chooses was taken, if it was."""
+        books = self._books
+        match command:
+            case OpenAccount(account_id=str() as account_id):
+                account = books.accounts.get(account_id)
+                return None if account is None else account.terms.account_no
+            case RegisterCustomer(customer_id=str() as customer_id):
+                customer = books.customers.get(customer_id)
+                return None if customer is None else customer.customer_no
+            case _:
+                entry_id = getattr(command, "entry_id", None)
+                entry = books.entries.get(entry_id) if entry_id is not None else None
+                return None if entry is None else entry.position
+
+    def _differences(
+        self, connection: Connection, command: Command, event: Event
+    ) -> tuple[str, ...]:
+        """The fields in which the command differs from the one the event answered."""
+        unsealed: dict[str, str] | None = {}
+        if isinstance(event, CustomerRegistered | CustomerProfileChanged):
+            subject = self._subject(event)
+            unsealed = self._vault.unseal(connection, self.ledger_id, subject, event.sealed)
+        return commands.differing_fields(command, event, unsealed)
+
+    def _subject(self, event: CustomerRegistered | CustomerProfileChanged) -> str:
+        """The subject whose key sealed the event."""
+        if isinstance(event, CustomerRegistered):
+            return event.subject
+        return self._books.customers[event.customer_id].subject
+
+    def _by_key(self, connection: Connection, keys: list[str]) -> dict[str, events.Recorded]:
+        """What those of the keys led to that were used before."""
+        rows = connection.execute(
+            "SELECT command_key, position, recorded_at, type, version, data FROM ledger.events"
+            " WHERE ledger_id = %s AND command_key = ANY(%s)",
+            (self.ledger_id, [key for key in keys if "\0" not in key]),
+        )
+        return {
+            row[0]: events.Recorded(row[1], row[2], events.decode(row[3], row[4], row[5]))
+            for row in rows
+        }
+
+    def _at(self, connection: Connection, positions: Iterable[int]) -> list[events.Recorded]:
+        """The events at those positions that exist."""
+        rows = connection.execute(
+            "SELECT position, recorded_at, type, version, data FROM ledger.events"
+            " WHERE ledger_id = %s AND position = ANY(%s)",
+            (self.ledger_id, list(positions)),
+        )
+        return [
+            events.Recorded(row[0], row[1], events.decode(row[2], row[3], row[4])) for row in rows
+        ]
+
+    def _refused(self, error: LedgerError) -> Outcome:
+        """A refusal, with what the decision had seen."""
+        return Outcome("refused", self._books.position, self._books.recorded_at, None, error)
+
+    def _evict(self, connection: Connection) -> None:
+        """Forget the accounts longest untouched that the snapshots have in their present state."""
+        books = self._books
+        stored = snapshots.position(connection, self.ledger_id)
+        by_age = sorted(books.accounts.values(), key=lambda account: account.last_position)
+        for account in by_age[: len(by_age) - ACCOUNTS_CACHED_MAX * 3 // 4]:
+            if account.last_position > stored:
+                break
+            del books.accounts[account.terms.account_id]
+
+
+def _wants_of_event(item: events.Recorded, wants: Wants) -> None:
+    """What must be loaded before an event of another writer is taken in."""
+    event = item.event
+    match event:
+        case CustomerErased(customer_id=customer_id):
+            wants.customers.add(customer_id)
+        case _:
+            if events.is_account_event(event):
+                wants.accounts.update(accounts_of(event, item.position))
+
+
+def _identities(event: JournalEntryPosted, position: int) -> list[Identity]:
+    """The names that an entry takes."""
+    return [
+        Identity(kind, name, position)
+        for kind, name in (
+            ("entry", event.entry_id),
+            ("reference", event.reference),
+            ("reversal", event.reverses),
+        )
+        if name is not None
+    ]

@@ -1,0 +1,77 @@
+"""Risk rules as data: which patterns are flagged, with which thresholds, changed by events.
+
+Typologies follow the FATF's money-laundering indicators. What is here is the vocabulary and the
+thresholds; the detection itself is a projection (``projections.risk_flags``).
+"""
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from ledger_core.errors import ValidationFailed
+
+if TYPE_CHECKING:
+    from ledger_core.books import Books, Wants
+
+RuleName = Literal[
+    "large_movement", "structuring", "rapid_in_and_out", "dormant_account_woken", "velocity"
+]
+
+# Whole units of the currency where a threshold is an amount: 10000 means 10,000.00 EUR, 10,000 JPY.
+DEFAULTS: MappingProxyType[str, MappingProxyType[str, int]] = MappingProxyType(
+    {
+        "large_movement": MappingProxyType({"amount": 10_000}),
+        "structuring": MappingProxyType(
+            {"amount": 10_000, "margin_percent": 10, "count": 3, "days": 7}
+        ),
+        "rapid_in_and_out": MappingProxyType({"amount": 1_000, "share_percent": 80, "days": 2}),
+        "dormant_account_woken": MappingProxyType({"amount": 100, "days": 180}),
+        "velocity": MappingProxyType({"count": 20, "days": 1}),
+    }
+)
+PARAMETER_MAX = 10**15
+
+
+class RiskRuleSet(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The thresholds of a rule changed, from this event on; a rule can be switched off."""
+
+    rule: RuleName
+    parameters: dict[str, int]
+    enabled: bool = True
+
+
+class SetRiskRule(
+    msgspec.Struct, frozen=True, kw_only=True, tag="set_risk_rule", forbid_unknown_fields=True
+):
+    """Set thresholds of a rule; those not named keep their default."""
+
+    key: str = ""
+    rule: RuleName
+    parameters: dict[str, int]
+    enabled: bool = True
+
+    def needs(self, wants: "Wants") -> None:
+        """Nothing has to be loaded."""
+
+
+def decide(_books: "Books", command: SetRiskRule) -> tuple[RiskRuleSet, ...]:
+    """Set the rule.
+
+    Raises:
+        ValidationFailed: an unknown parameter, or a value out of range.
+    """
+    known = DEFAULTS[command.rule]
+    if not command.parameters.keys() <= known.keys():
+        raise ValidationFailed("parameters", f"known parameters: {', '.join(known)}")
+    if not all(1 <= value <= PARAMETER_MAX for value in command.parameters.values()):
+        raise ValidationFailed("parameters", f"whole numbers from 1 to {PARAMETER_MAX}")
+    for name, value in command.parameters.items():
+        if name.endswith("_percent") and value > 100:  # noqa: PLR2004 - a percentage
+            raise ValidationFailed(f"parameters.{name}", "1 to 100")
+    return (RiskRuleSet(command.rule, command.parameters, command.enabled),)
+
+
+def command_of(event: RiskRuleSet) -> SetRiskRule:
+    """The command whose first answer this event was, without its key."""
+    return SetRiskRule(rule=event.rule, parameters=event.parameters, enabled=event.enabled)

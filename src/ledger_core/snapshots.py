@@ -1,0 +1,95 @@
+"""The state that projectors keep, as the writer loads it: accounts, customers and units.
+
+The views of the balances and customer projections hold every account and customer after the same
+``evolve`` that decisions use, so they serve as the writer's snapshots too (see ADR 0003). An
+object loaded here is right as of its own ``last_position``.
+"""
+
+from collections.abc import Collection
+
+import msgspec
+
+from ledger_core.accounts import Account, Block, Holder, Terms
+from ledger_core.customers import Customer
+from ledger_core.log import Connection
+
+_BLOCKS = msgspec.json.Decoder(tuple[Block, ...])
+_HOLDERS = msgspec.json.Decoder(tuple[Holder, ...])
+_METADATA = msgspec.json.Decoder(dict[str, str])
+
+
+def position(connection: Connection, ledger_id: int) -> int:
+    """The position up to which both the accounts and the customers are stored."""
+    row = connection.execute(
+        "SELECT min(position) FROM views.projections"
+        " WHERE ledger_id = %s AND live AND name IN ('balances', 'customer_360')",
+        (ledger_id,),
+    ).fetchone()
+    return 0 if row is None or row[0] is None else int(row[0])
+
+
+def load_accounts(
+    connection: Connection, ledger_id: int, account_ids: Collection[str]
+) -> list[Account]:
+    """Those of the accounts that are stored."""
+    rows = connection.execute(
+        "SELECT a.account_id, a.account_no, a.account_type, a.currency, a.scale, a.normal_side,"
+        " a.opened_at, a.status, a.limit_minor, a.code, a.name, a.blocks, a.holders, a.metadata,"
+        " a.debits_posted_minor, a.credits_posted_minor, a.debits_held_minor,"
+        " a.credits_held_minor, a.version, a.last_position"
+        " FROM views.projections p"
+        " JOIN views.accounts a ON a.ledger_id = p.ledger_id AND a.slot = p.slot"
+        " WHERE p.ledger_id = %s AND p.name = 'balances' AND p.live"
+        " AND a.ledger_id = %s AND a.account_id = ANY(%s)",
+        (ledger_id, ledger_id, list(account_ids)),
+    )
+    return [account_of(row) for row in rows]
+
+
+def account_of(row: tuple) -> Account:  # type: ignore[type-arg]
+    """The account behind a row of ``views.accounts``, columns in the order of ``load_accounts``."""
+    terms = Terms(
+        account_id=row[0],
+        account_no=row[1],
+        account_type=row[2],
+        currency=row[3],
+        scale=row[4],
+        normal_side=row[5],
+        opened_at=row[6],
+        status=row[7],
+        limit_minor=None if row[8] is None else int(row[8]),
+        code=row[9],
+        name=row[10],
+        blocks=_BLOCKS.decode(row[11]),
+        holders=_HOLDERS.decode(row[12]),
+        metadata=None if row[13] is None else _METADATA.decode(row[13]),
+    )
+    return Account(
+        terms, int(row[14]), int(row[15]), int(row[16]), int(row[17]), row[18], row[19]
+    )
+
+
+def load_customers(
+    connection: Connection, ledger_id: int, customer_ids: Collection[str]
+) -> list[Customer]:
+    """Those of the customers that are stored."""
+    rows = connection.execute(
+        "SELECT c.customer_id, c.customer_no, c.subject, c.erased, c.last_position"
+        " FROM views.projections p"
+        " JOIN views.customers c ON c.ledger_id = p.ledger_id AND c.slot = p.slot"
+        " WHERE p.ledger_id = %s AND p.name = 'customer_360' AND p.live"
+        " AND c.ledger_id = %s AND c.customer_id = ANY(%s)",
+        (ledger_id, ledger_id, list(customer_ids)),
+    )
+    return [Customer(*row) for row in rows]
+
+
+def load_units(connection: Connection, ledger_id: int) -> dict[str, int]:
+    """Every registered unit and its scale."""
+    rows = connection.execute(
+        "SELECT u.code, u.scale FROM views.projections p"
+        " JOIN views.units u ON u.ledger_id = p.ledger_id AND u.slot = p.slot"
+        " WHERE p.ledger_id = %s AND p.name = 'balances' AND p.live AND u.ledger_id = %s",
+        (ledger_id, ledger_id),
+    )
+    return {row[0]: int(row[1]) for row in rows}

@@ -1,0 +1,126 @@
+"""Fixtures that every test may use: a real PostgreSQL, and a migrated database of one's own.
+
+One server serves the whole run, whatever the number of workers: embedded, in a temporary folder, or
+the one that ``LEDGER_TEST_DATABASE_URL`` names (its role must be allowed to create databases).
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import URL, make_url
+
+from api import embedded_postgres, migrations
+
+RUN_FOLDER = "LEDGER_TEST_RUN_FOLDER"
+"""Set by the process that controls the run, inherited by its workers."""
+
+UNSAFE_BUT_FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+"""Tests may lose their data with the machine; kill -9 of the server loses nothing even so."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the run's folder, in the controlling process."""
+    if not hasattr(config, "workerinput"):
+        os.environ[RUN_FOLDER] = tempfile.mkdtemp(prefix="ledger-test-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the run's server and remove its folder, in the controlling process."""
+    if hasattr(config, "workerinput"):
+        return
+    folder = Path(os.environ.pop(RUN_FOLDER))
+    given = os.environ.get("LEDGER_TEST_DATABASE_URL")
+    if given and _template_marker(folder).exists():
+        _drop_database(given, _template_name(folder))
+    embedded_postgres.stop(folder / "cluster", mode="immediate")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def run_folder() -> Path:
+    """Folder that all workers of this run share."""
+    return Path(os.environ[RUN_FOLDER])
+
+
+@pytest.fixture(scope="session")
+def server_url(run_folder: Path) -> str:
+    """URL of the run's server, for a role that may create databases."""
+    given = os.environ.get("LEDGER_TEST_DATABASE_URL")
+    if given:
+        return given
+    return embedded_postgres.ensure_running(
+        run_folder / "cluster",
+        settings=UNSAFE_BUT_FAST,
+    ).url()
+
+
+@pytest.fixture(scope="session")
+def template_database(run_folder: Path, server_url: str) -> str:
+    """Name of a migrated and empty database, made once a run, to be cloned and never written."""
+    name = _template_name(run_folder)
+    with (run_folder / "template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _template_marker(run_folder).exists():
+            _execute(server_url, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            migrations.upgrade(_with_database(server_url, name))
+            _template_marker(run_folder).touch()
+    return name
+
+
+@pytest.fixture
+def database_url(server_url: str, template_database: str) -> Iterator[str]:
+    """URL of a fresh migrated database, for the role that owns it; gone after the test."""
+    name = f"ledger_test_{secrets.token_hex(8)}"
+    clone = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+    _execute(server_url, clone.format(sql.Identifier(name), sql.Identifier(template_database)))
+    yield _with_database(server_url, name)
+    _drop_database(server_url, name)
+
+
+@pytest.fixture
+def superuser_url(run_folder: Path, database_url: str) -> str:
+    """URL of the same database for the server's superuser: who could tamper with it."""
+    if os.environ.get("LEDGER_TEST_DATABASE_URL"):
+        with psycopg.connect(database_url) as conn:
+            if conn.info.parameter_status("is_superuser") != "on":
+                pytest.skip("LEDGER_TEST_DATABASE_URL is not of a superuser")
+        return database_url
+    database = str(conninfo_to_dict(database_url)["dbname"])
+    cluster = embedded_postgres.ensure_running(run_folder / "cluster")
+    return cluster.url(database, superuser=True)
+
+
+def _template_name(folder: Path) -> str:
+    """Name of this run's template database."""
+    return folder.name.replace("-", "_")
+
+
+def _template_marker(folder: Path) -> Path:
+    """File that says the template database is complete."""
+    return folder / "template.ready"
+
+
+def _with_database(server_url: str, name: str) -> str:
+    """Return the same URL with another database."""
+    url: URL = make_url(server_url).set(database=name)
+    return url.render_as_string(hide_password=False)
+
+
+def _drop_database(server_url: str, name: str) -> None:
+    """Drop a database, whoever is still connected to it."""
+    _execute(server_url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _execute(server_url: str, statement: sql.Composed) -> None:
+    """Run one statement outside a transaction."""
+    with psycopg.connect(server_url, autocommit=True) as conn:
+        conn.execute(statement)
