@@ -13,6 +13,7 @@ import msgspec
 
 from ledger_core import accounts as account_rules
 from ledger_core.accounts import Account, AccountEvent, AccountOpened
+from ledger_core.bank_statements import BankStatementImported
 from ledger_core.customers import Customer, CustomerErased, CustomerEvent, CustomerRegistered
 from ledger_core.errors import (
     AccountNotFound,
@@ -26,7 +27,14 @@ from ledger_core.journal import JournalEntryPosted, entry_id_at
 from ledger_core.risk_rules import RiskRuleSet
 from ledger_core.units import UnitRegistered
 
-Event = JournalEntryPosted | AccountEvent | CustomerEvent | UnitRegistered | RiskRuleSet
+Event = (
+    JournalEntryPosted
+    | AccountEvent
+    | CustomerEvent
+    | UnitRegistered
+    | RiskRuleSet
+    | BankStatementImported
+)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MISSING = object()
@@ -147,7 +155,7 @@ class Books:
                 self._set(self.customers, customer_id, customer.evolve(event, position))
             case UnitRegistered(code=code, scale=scale):
                 self._set(self.units, code, scale)
-            case RiskRuleSet():
+            case RiskRuleSet() | BankStatementImported():
                 pass
             case _:
                 self._record_other(event, position)

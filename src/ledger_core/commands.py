@@ -13,6 +13,7 @@ import msgspec
 from ledger_core import (
     account_holders,
     account_terms,
+    bank_statements,
     blocks,
     customers,
     deposits,
@@ -34,6 +35,7 @@ from ledger_core.accounts import (
     BlockPlaced,
     LimitSet,
 )
+from ledger_core.bank_statements import BankStatementImported, RecordStatement
 from ledger_core.blocks import FreezeAccount, UnfreezeAccount
 from ledger_core.books import Books, Event
 from ledger_core.customers import ChangeProfile, EraseCustomer, RegisterCustomer, Sealed
@@ -62,6 +64,7 @@ PlainCommand = (
     | EraseCustomer
     | RegisterUnit
     | SetRiskRule
+    | RecordStatement
 )
 # Commands that carry personal data: the shell seals it before they are decided.
 PersonalCommand = RegisterCustomer | ChangeProfile
@@ -85,6 +88,7 @@ _DECIDERS: Mapping[type, Callable[[Books, Any], tuple[Event, ...]]] = MappingPro
         EraseCustomer: customers.decide_erasure,
         RegisterUnit: units.decide,
         SetRiskRule: risk_rules.decide,
+        RecordStatement: bank_statements.decide,
     }
 )
 
@@ -110,6 +114,7 @@ _COMMANDS_OF: Mapping[type, Callable[[Any], Command]] = MappingProxyType(
         AccountHolderUnlinked: account_holders.unlink_of,
         UnitRegistered: units.command_of,
         RiskRuleSet: risk_rules.command_of,
+        BankStatementImported: bank_statements.command_of,
         customers.CustomerErased: customers.erasure_of,
     }
 )

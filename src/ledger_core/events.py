@@ -25,6 +25,7 @@ from ledger_core.accounts import (
     LimitSet,
     accounts_of,
 )
+from ledger_core.bank_statements import BankStatementImported
 from ledger_core.books import Event
 from ledger_core.customers import (
     CustomerErased,
@@ -66,6 +67,7 @@ _TYPES: Mapping[str, tuple[type, int]] = MappingProxyType(
         "CustomerErased": (CustomerErased, 1),
         "UnitRegistered": (UnitRegistered, 1),
         "RiskRuleSet": (RiskRuleSet, 1),
+        "BankStatementImported": (BankStatementImported, 1),
     }
 )
 
@@ -120,6 +122,8 @@ def tags_of(event: Event, position: int) -> list[str]:
             return ["account:" + postings[0].account_id, "account:" + postings[1].account_id]
         case UnitRegistered(code=code):
             return ["unit:" + code]
+        case BankStatementImported(account_id=account_id):
+            return ["account:" + account_id, "bank_statement:" + account_id]
         case RiskRuleSet(rule=rule):
             return ["risk_rule:" + rule]
         case CustomerRegistered():

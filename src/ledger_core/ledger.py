@@ -85,7 +85,7 @@ class _Work:
 
     first_position: int
     attempt_head: int
-    events: list[NewEvent] = field(default_factory=list)
+    appends: list[NewEvent] = field(default_factory=list)
     identities: list[Identity] = field(default_factory=list)
     # Key -> the event it already led to, in the log or in this transaction.
     known: dict[str, events.Recorded] = field(default_factory=dict)
@@ -156,8 +156,8 @@ class Ledger:
             work = _Work(head.position + 1, head.position if known_head is None else known_head)
             self._load(connection, submissions, work)
             outcomes = [self._submission(connection, item, work) for item in submissions]
-            if work.events:
-                log.append(connection, self.ledger_id, head, books.recorded_at, work.events)
+            if work.appends:
+                log.append(connection, self.ledger_id, head, books.recorded_at, work.appends)
             for item in work.decided.values():
                 if isinstance(item.event, CustomerErased):
                     self._vault.destroy_subject(
@@ -258,7 +258,7 @@ class Ledger:
         outcomes: list[Outcome] = []
         mode, actor = submission.mode, submission.actor
         savepoint = self._books.savepoint()
-        counts = len(work.events), len(work.identities)
+        counts = len(work.appends), len(work.identities)
         for index, command in enumerate(submission.commands):
             outcome = self._command(connection, command, actor, work)
             outcomes.append(outcome)
@@ -277,7 +277,7 @@ class Ledger:
         self, work: _Work, savepoint: tuple[int, int], counts: tuple[int, int]
     ) -> None:
         """Take back what an atomic submission had decided."""
-        del work.events[counts[0] :]
+        del work.appends[counts[0] :]
         del work.identities[counts[1] :]
         self._books.rollback(savepoint)
         last = self._books.position
@@ -342,7 +342,7 @@ class Ledger:
         books = self._books
         position = books.record(event)
         name, version = events.name_of(event)
-        work.events.append(
+        work.appends.append(
             NewEvent(
                 name, version, events.tags_of(event, position), key, actor, events.encode(event)
             )
