@@ -243,7 +243,7 @@ def check_continues(previous: StatementBalance | None, statement: BankStatement)
 
 def days_missing(previous: StatementBalance, statement: BankStatement) -> int:
     """Whole days between the previous closing balance and the statement's first day; 0 if none."""
-    return max(0, (_first_day(statement) - previous.balance_date - timedelta(days=1)).days)
+    return max(0, (first_day(statement) - previous.balance_date - timedelta(days=1)).days)
 
 
 def order_statements(statements: Iterable[BankStatement]) -> list[BankStatement]:
@@ -305,7 +305,7 @@ def _place_in_order(statement: BankStatement) -> tuple[str, str, date, date, int
     return (
         *_account(statement),
         statement.closing.balance_date,
-        _first_day(statement),
+        first_day(statement),
         statement.sequence_number or 0,
         statement.page_number or 0,
         statement.created_at or "",
@@ -313,7 +313,7 @@ def _place_in_order(statement: BankStatement) -> tuple[str, str, date, date, int
     )
 
 
-def _first_day(statement: BankStatement) -> date:
+def first_day(statement: BankStatement) -> date:
     """First day of the statement.
 
     The opening balance bears the date of that day, or of the last one before it: hence the later of
@@ -331,12 +331,12 @@ def _is_later_page(before: BankStatement, after: BankStatement) -> bool:
 
 def _check_begins_after(previous: StatementBalance, statement: BankStatement) -> None:
     """Refuse a statement with days before the previous closing; one may begin on that very day."""
-    if _first_day(statement) < previous.balance_date:
+    if first_day(statement) < previous.balance_date:
         raise Camt053Refused(
             "statements_overlap",
             statement_id=statement.statement_id,
             expected=previous.balance_date,
-            found=_first_day(statement),
+            found=first_day(statement),
         )
 
 

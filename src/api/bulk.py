@@ -1,0 +1,166 @@
+"""Many commands from a file: loaded in bounded memory, or imported all or none.
+
+Both are the batch route without HTTP: the same commands, the same keys, the same outcomes.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from itertools import islice
+from typing import BinaryIO
+
+import msgspec
+
+from api.runtime import Runtime
+from ledger_core.commands import Command
+from ledger_core.errors import BatchFailed, LedgerError, ValidationFailed
+from ledger_core.ledger import Outcome, Submission
+
+# Large enough for COPY to be at its best, small enough that others are not kept waiting.
+LOAD_BATCH = 2_000
+# One batch is decided while the next is being read.
+BATCHES_IN_FLIGHT = 2
+LINE_BYTES_MAX = 1024 * 1024
+REFUSALS_KEPT = 100
+
+_DECODER: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+
+
+class LineRefused(msgspec.Struct, frozen=True):
+    """A line that did not lead to an event: its number from 1, and why."""
+
+    line: int
+    code: str
+    reason: str
+
+
+class LoadReport(msgspec.Struct):
+    """What became of the lines of a file. ``refusals`` holds the first hundred."""
+
+    lines: int = 0
+    recorded: int = 0
+    replayed: int = 0
+    unchanged: int = 0
+    refused: int = 0
+    position: int = 0
+    refusals: list[LineRefused] = []
+
+    def refuse(self, line: int, error: LedgerError) -> None:
+        """Count a refusal."""
+        self.refused += 1
+        if len(self.refusals) < REFUSALS_KEPT:
+            self.refusals.append(LineRefused(line, error.code, str(error)))
+
+
+class ImportRefused(Exception):  # noqa: N818 - a refusal, named as the ledger's refusals are.
+    """Nothing of the files was imported; the message names the file, and what was expected."""
+
+
+def load(
+    runtime: Runtime,
+    ledger_id: int,
+    lines: Iterable[bytes],
+    actor: str,
+    progress: Callable[[int], None],
+) -> LoadReport:
+    """Carry out one command a line; ``progress`` is told how many lines are durable.
+
+    A malformed or refused line is counted and does not hold up the others. Keys make it safe to
+    load a file again: what was recorded is replayed.
+    """
+    report = LoadReport()
+    writer = runtime.writer(ledger_id)
+    in_flight: deque[tuple[list[int], Future[list[Outcome]]]] = deque()
+    numbered = enumerate(lines, start=1)
+    while batch := list(islice(numbered, LOAD_BATCH)):
+        numbers, commands = _decoded(batch, report)
+        in_flight.append((numbers, writer.submit(Submission(commands, actor))))
+        if len(in_flight) >= BATCHES_IN_FLIGHT:
+            _settle(*in_flight.popleft(), report)
+            progress(report.lines)
+    while in_flight:
+        _settle(*in_flight.popleft(), report)
+        progress(report.lines)
+    return report
+
+
+def import_atomically(
+    runtime: Runtime, ledger_id: int, commands: list[Command], actor: str
+) -> list[Outcome]:
+    """Carry out all commands or none.
+
+    Raises:
+        ImportRefusedAt: a command was refused; nothing was recorded.
+    """
+    outcomes = runtime.execute(ledger_id, commands, actor, "atomic")
+    for index, outcome in enumerate(outcomes):
+        if outcome.error is not None and not isinstance(outcome.error, BatchFailed):
+            raise ImportRefusedAt(index, outcome.error)
+    return outcomes
+
+
+class ImportRefusedAt(Exception):  # noqa: N818 - a refusal, named as the ledger's refusals are.
+    """The command at ``index`` was refused with ``error``, so nothing was recorded."""
+
+    def __init__(self, index: int, error: LedgerError) -> None:
+        """Keep both."""
+        super().__init__(str(error))
+        self.index = index
+        self.error = error
+
+
+def read_lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file, each in bounded memory.
+
+    A line over the limit comes cut off, and so as malformed JSON; its rest is passed over.
+    """
+    while line := file.readline(LINE_BYTES_MAX):
+        yield line
+        while not line.endswith(b"\n") and len(line) == LINE_BYTES_MAX:
+            line = file.readline(LINE_BYTES_MAX)
+
+
+def _decoded(
+    batch: list[tuple[int, bytes]], report: LoadReport
+) -> tuple[list[int], list[Command]]:
+    """The commands of a batch of lines, and their line numbers; blank lines are passed over."""
+    decode = _DECODER.decode
+    numbers: list[int] = []
+    commands: list[Command] = []
+    for number, line in batch:
+        try:
+            commands.append(decode(line))
+            numbers.append(number)
+        except msgspec.DecodeError as error:
+            if not line.strip():
+                continue
+            report.lines += 1
+            report.refuse(number, _malformed(error))
+        except UnicodeDecodeError:
+            report.lines += 1
+            report.refuse(number, ValidationFailed("line", "valid UTF-8"))
+    return numbers, commands
+
+
+def _malformed(error: msgspec.DecodeError) -> ValidationFailed:
+    """What is wrong with a line, without repeating it."""
+    if isinstance(error, msgspec.ValidationError):
+        return ValidationFailed("line", "a command object of the documented form")
+    return ValidationFailed("line", "one JSON object")
+
+
+def _settle(numbers: list[int], future: Future[list[Outcome]], report: LoadReport) -> None:
+    """Wait for a batch and count its outcomes."""
+    for number, outcome in zip(numbers, future.result(), strict=True):
+        report.lines += 1
+        report.position = max(report.position, outcome.position)
+        match outcome.status:
+            case "recorded":
+                report.recorded += 1
+            case "replayed":
+                report.replayed += 1
+            case "unchanged":
+                report.unchanged += 1
+            case "refused":
+                assert outcome.error is not None  # noqa: S101 - what refused means
+                report.refuse(number, outcome.error)
