@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_ARGS ?= -n 2
+PORT ?= 8000
 
 # The first Python that is new enough and can make a virtual environment.
 PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.13 python3.14 python3; do \
@@ -34,7 +35,7 @@ $(READY): requirements.lock pyproject.toml
 
 .PHONY: run
 run: $(READY) ## Start everything: PostgreSQL, tables, a sample bank, the API on 127.0.0.1:8000.
-	$(BIN)/ledger serve
+	$(BIN)/ledger serve --demo --port $(PORT)
 
 .PHONY: stop
 stop: $(READY) ## Stop the embedded PostgreSQL.

@@ -1,0 +1,1 @@
+"""Benchmarks: figures beside the controls that were measured in the same run."""
