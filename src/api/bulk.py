@@ -69,12 +69,11 @@ def load(
     load a file again: what was recorded is replayed.
     """
     report = LoadReport()
-    writer = runtime.writer(ledger_id)
     in_flight: deque[tuple[list[int], Future[list[Outcome]]]] = deque()
     numbered = enumerate(lines, start=1)
     while batch := list(islice(numbered, LOAD_BATCH)):
         numbers, commands = _decoded(batch, report)
-        in_flight.append((numbers, writer.submit(Submission(commands, actor))))
+        in_flight.append((numbers, runtime.submit(ledger_id, Submission(commands, actor))))
         if len(in_flight) >= BATCHES_IN_FLIGHT:
             _settle(*in_flight.popleft(), report)
             progress(report.lines)

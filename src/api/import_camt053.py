@@ -240,6 +240,7 @@ def _book(plan: _Plan, file: str, statement: BankStatement) -> None:
         if not entry.amount:
             continue
         references = {
+            "booking_date": entry.booking_date.isoformat(),
             "entry_reference": entry.entry_reference,
             "servicer_reference": entry.servicer_reference,
             "end_to_end_id": entry.end_to_end_id,
@@ -257,7 +258,7 @@ def _book(plan: _Plan, file: str, statement: BankStatement) -> None:
                 channel="clearing",
                 value_date=entry.value_date,
                 description=f"Statement {statement.statement_id}",
-                metadata={name: text for name, text in references.items() if text} or None,
+                metadata={name: text for name, text in references.items() if text},
             ),
         )
     plan.add(

@@ -4,21 +4,27 @@ The HTTP server and the command line both work on a ``Runtime``, so they share o
 """
 
 import threading
+from concurrent.futures import Future
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
 import sqlalchemy
 
-from api import clock, embedded_postgres, migrations
+from api import api_keys, clock, embedded_postgres, migrations
+from api.roles import Role
 from api.settings import Settings
 from ledger_core import database, log
 from ledger_core.commands import Command
-from ledger_core.errors import LedgerNotFound
+from ledger_core.errors import LedgerBusy, LedgerNotFound
 from ledger_core.ledger import Ledger, Mode, Outcome, Submission
 from ledger_core.log import Connection
 from ledger_core.vault import Vault
 from ledger_core.writer import Writer
 from projections import runner
+
+# Ledgers written to at one time; beyond, the one longest unused is read anew when it is next needed.
+WRITERS_MAX = 16
 
 
 class Runtime:
@@ -74,16 +80,40 @@ class Runtime:
         return ledger_id
 
     def writer(self, ledger_id: int) -> Writer:
-        """The ledger's writer in this process."""
+        """The ledger's writer in this process.
+
+        At most ``WRITERS_MAX`` are kept, each with a connection and its state in memory; the one
+        longest unused makes room for another.
+        """
         with self._lock:
-            writer = self._writers.get(ledger_id)
+            writer = self._writers.pop(ledger_id, None)
             if writer is None:
                 ledger = Ledger(
                     lambda: self.connect("ledger_writer"), ledger_id, clock.now, self.vault
                 )
                 writer = Writer(ledger.execute, ledger.close, str(ledger_id))
-                self._writers[ledger_id] = writer
-            return writer
+            self._writers[ledger_id] = writer
+            retired = None
+            if len(self._writers) > WRITERS_MAX:
+                retired = self._writers.pop(next(iter(self._writers)))
+        if retired is not None:
+            retired.stop()
+        return writer
+
+    def submit(self, ledger_id: int, submission: Submission) -> Future[list[Outcome]]:
+        """Queue commands with the ledger's writer.
+
+        Raises:
+            LedgerBusy: the queue is full.
+        """
+        while True:
+            writer = self.writer(ledger_id)
+            try:
+                return writer.submit(submission)
+            except LedgerBusy:
+                if self._writers.get(ledger_id) is writer:
+                    raise
+                # It was retired between the two steps: a new one takes its place.
 
     def execute(
         self, ledger_id: int, commands: list[Command], actor: str, mode: Mode = "each"
@@ -93,7 +123,23 @@ class Runtime:
         Raises:
             LedgerBusy: the queue is full or the database cannot be reached.
         """
-        return self.writer(ledger_id).submit(Submission(commands, actor, mode)).result()
+        return self.submit(ledger_id, Submission(commands, actor, mode)).result()
+
+    def create_key(
+        self, ledger_id: int, role: Role, name: str, expires_at: datetime | None = None
+    ) -> str:
+        """A new API key, shown this once."""
+        with self.connect("ledger_writer") as connection:
+            return api_keys.create(
+                connection,
+                ledger_id,
+                role=role,
+                name=name,
+                server_secret=self.settings.server_secret,
+                at=clock.now(),
+                random_bytes=clock.random_bytes,
+                expires_at=expires_at,
+            )
 
     def close(self) -> None:
         """Drain the writers and close every connection."""

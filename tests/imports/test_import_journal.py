@@ -1,0 +1,165 @@
+"""``ledger import journal``: whole or not at all, twice changes nothing, balances as expected."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.bulk import ImportRefused
+from api.import_journal import NO_COMMODITY, import_journal
+from api.output import all_pages
+from api.runtime import Runtime
+from api.settings import Settings
+from ledger_core import log
+from projections import balance_queries, runner
+
+JOURNALS = Path(__file__).parents[3] / "shared" / "data" / "journals" / "journals.jsonl"
+TODAY = date(2026, 1, 1)
+# The corpus is other people's: some of it may be beyond reading, none may be read wrongly.
+EXACT_MIN = 470
+
+
+@pytest.fixture
+def runtime(database_url: str, tmp_path: Path) -> Iterator[Runtime]:
+    """A runtime on a database of its own."""
+    settings = Settings(tmp_path, database_url, bytes(32), bytes(32))
+    with Runtime(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def imported(runtime: Runtime, tmp_path: Path) -> Callable[..., Any]:
+    """Import a journal's text into a ledger; the report."""
+
+    def run(text: str, ledger: str = "main", name: str = "test.journal") -> Any:  # noqa: ANN401
+        """Write the file, bring the views forward, import."""
+        file = tmp_path / name
+        file.write_text(text, encoding="utf-8")
+        ledger_id = runtime.create_ledger(ledger)
+        with runtime.connect("ledger_projector") as connection:
+            runner.catch_up(connection, ledger_id)
+        return import_journal(runtime, ledger_id, file, "test", today=TODAY)
+
+    return run
+
+
+def nets(runtime: Runtime, ledger: str = "main") -> dict[tuple[str, str], Decimal]:
+    """Debits less credits by account name and commodity, where not zero."""
+    ledger_id = runtime.ledger_id(ledger)
+    with runtime.connect("ledger_projector") as connection:
+        runner.catch_up(connection, ledger_id)
+    with runtime.engine.connect() as connection:
+        found = all_pages(
+            lambda after: balance_queries.balances(connection, ledger_id, after=after, limit=1000)
+        )
+    return {
+        (balance.name, balance.currency): Decimal(net).scaleb(-balance.scale)
+        for balance in found
+        if (net := balance.debits_posted_minor - balance.credits_posted_minor)
+    }
+
+
+def head(runtime: Runtime, ledger: str = "main") -> int:
+    """The ledger's last position."""
+    with runtime.connect("ledger_reader") as connection:
+        return log.read_head(connection, runtime.ledger_id(ledger)).position
+
+
+GROCERIES = """
+2026-01-02 * Opening
+    Assets:Cash           100.00 EUR
+    Equity:Opening
+
+2026-01-03 (17) Grocer
+    Expenses:Food          12.345 EUR
+    Assets:Cash
+
+2026-01-04 Shares
+    Assets:Shares         3 ACME @ 10.00 EUR
+    Assets:Cash
+"""
+
+
+def test_a_journal_becomes_balances(runtime: Runtime, imported: Callable[..., Any]) -> None:
+    """Elided amounts and prices are booked exactly, once a commodity."""
+    report = imported(GROCERIES)
+    assert report.entries == 3
+    found = nets(runtime)
+    assert found["Assets:Cash", "EUR/3"] == Decimal("57.655")
+    assert found["Expenses:Food", "EUR/3"] == Decimal("12.345")
+    assert found["Assets:Shares", "ACME"] == Decimal(3)
+    for unit in ("EUR/3", "ACME"):
+        assert sum(net for (_, other), net in found.items() if other == unit) == 0
+
+
+def test_importing_twice_changes_nothing(runtime: Runtime, imported: Callable[..., Any]) -> None:
+    """The second import replays every command and appends no event."""
+    first = imported(GROCERIES)
+    position = head(runtime)
+    second = imported(GROCERIES)
+    assert (second.recorded, second.replayed) == (0, first.recorded)
+    assert head(runtime) == position
+
+
+def test_a_journal_that_grew_adds_only_what_is_new(
+    runtime: Runtime, imported: Callable[..., Any]
+) -> None:
+    """Earlier entries are replayed; two that are alike are two."""
+    coffee = "\n2026-01-05 Coffee\n    Expenses:Coffee    2.000 EUR\n    Assets:Cash\n"
+    imported(GROCERIES)
+    imported(GROCERIES + coffee + coffee)
+    assert nets(runtime)["Expenses:Coffee", "EUR/3"] == Decimal(4)
+
+
+def test_what_cannot_be_read_leaves_nothing(
+    runtime: Runtime, imported: Callable[..., Any]
+) -> None:
+    """A refusal names file and line, and not even the entries before it are booked."""
+    with pytest.raises(ImportRefused, match=r"test\.journal: line \d+: .*Nothing was imported"):
+        imported(GROCERIES + "\n2026-01-06 Bad\n    Assets:Cash    5.00 EUR\n")
+    assert head(runtime) == 0
+
+
+def test_a_unit_that_needs_more_decimals_is_refused(
+    runtime: Runtime, imported: Callable[..., Any]
+) -> None:
+    """A unit's scale is fixed at first use; a later journal cannot round it away."""
+    imported("2026-01-01 a\n    Assets:A    1.25 XYZ\n    Equity:B\n")
+    position = head(runtime)
+    with pytest.raises(ImportRefused, match="needs 3 decimals"):
+        imported("2026-01-02 b\n    Assets:A    1.255 XYZ\n    Equity:B\n", name="more.journal")
+    assert head(runtime) == position
+
+
+@pytest.mark.timeout(300)
+def test_journals_of_other_people(runtime: Runtime, imported: Callable[..., Any]) -> None:
+    """Every journal of the corpus gives exactly the expected balances, or is refused."""
+    if not JOURNALS.exists():
+        pytest.skip("the corpus is not here")
+    exact, wrong = 0, []
+    rows = [json.loads(line) for line in JOURNALS.read_text(encoding="utf-8").splitlines()]
+    for number, row in enumerate(rows):
+        ledger = f"corpus-{number}"
+        try:
+            imported(row["journal"], ledger)
+        except ImportRefused:
+            assert head(runtime, ledger) == 0
+            continue
+        found = nets(runtime, ledger)
+        by_commodity = {
+            (account, commodity.split("/")[0]): net for (account, commodity), net in found.items()
+        }
+        expected = {
+            (account, commodity or NO_COMMODITY): Decimal(amount)
+            for account, commodity, amount in row["expected"]
+        }
+        if all(by_commodity.get(key, Decimal()) == amount for key, amount in expected.items()):
+            exact += 1
+        else:
+            wrong.append(row["file"])
+    assert not wrong
+    assert exact >= EXACT_MIN
