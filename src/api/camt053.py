@@ -3,10 +3,6 @@
 Bytes in, frozen statements out: nothing is booked here. Whatever cannot be read with certainty is
 refused, never guessed, and a refusal shows figures and places but no other content of the file.
 
-Only the elements named in ``_READ`` are kept while parsing. Names, addresses and remittance texts
-are not among them, so that personal data never reaches a plan. Document types and entities are
-refused: a statement needs none, and they are how XML is made to grow or to reach for other files.
-
 Deliberately does not know: the ledger, which statements it already holds, or what an entry is
 booked against.
 """
@@ -18,69 +14,15 @@ from decimal import Decimal
 from hashlib import sha256
 from itertools import pairwise
 from typing import Literal
-from xml.parsers import expat
 
 import msgspec
 
+from api.camt053_xml import FILE_SIZE_MAX, Camt053Refused, Element, parse
 from ledger_core import currencies
-
-FILE_SIZE_MAX = 64 * 1024 * 1024
-"""Bytes in one file: some 35,000 entries as banks write them."""
-
-ELEMENTS_MAX = 1_000_000
-"""Elements kept of one file: some 40,000 entries, and it bounds the memory that reading takes."""
-
-DEPTH_MAX = 64
-"""Elements within each other; the schemas need fewer than 20."""
-
-TEXT_LENGTH_MAX = 255
-"""Characters in one value that is read; the schemas allow at most 140, mostly 35."""
 
 AMOUNT_DIGITS_MAX = 18
 """Digits in one amount, from the schemas."""
 
-_REASONS = {
-    "too_large": "the file is larger than 64 MiB or has more than 1,000,000 elements",
-    "not_xml": "the file is not well-formed XML",
-    "encoding_unknown": "the file declares a character encoding that no bank needs",
-    "doctype": "the file declares a document type, which a statement never needs",
-    "too_deep": "elements are nested too deeply",
-    "not_camt053": "the file is not a camt.053 message of version 001.01 to 001.14",
-    "element_missing": "an element that is needed is missing",
-    "element_repeated": "an element that may occur once is repeated",
-    "value_invalid": "a value is not of the kind that the standard allows here",
-    "value_too_long": "a value is too long",
-    "amount_invalid": "an amount is not a plain decimal number of at most 18 digits",
-    "amount_too_precise": "an amount has more decimals than its currency",
-    "currency_unknown": "the currency has no minor unit in ISO 4217",
-    "currency_differs": "an amount is not in the account's currency",
-    "status_unknown": "the entry's status does not say whether it is booked",
-    "balance_missing": "the statement does not give an opening and a closing balance",
-    "balance_ambiguous": "the statement gives several balances of the same kind",
-    "dates_reversed": "the closing balance is dated before the opening balance",
-    "closing_mismatch": "opening balance and entries do not give the closing balance",
-    "does_not_continue": "the opening balance is not the previous closing balance",
-    "statements_overlap": "the statement begins before the previous one ends",
-    "statement_differs": "the statement is there twice with different content",
-}
-"""Each reason for which a file is refused, and what it says to a person."""
-
-_READ = frozenset(
-    """
-    BkToCstmrStmt BkToCstmrStmtV01 GrpHdr CreDtTm MsgPgntn PgNb
-    Stmt Id StmtPgntn ElctrncSeqNb LglSeqNb FrToDt FrDtTm ToDtTm
-    Acct IBAN Othr BBAN UPIC PrtryAcct Ccy Bal Tp CdOrPrtry Cd Prtry Amt CdtDbtInd Dt DtTm
-    Ntry NtryRef RvslInd Sts BookgDt ValDt AcctSvcrRef BkTxCd Domn Fmly SubFmlyCd
-    NtryDtls TxDtls Refs EndToEndId TxId
-    """.split()  # noqa: SIM905 - forty-five lines of one name each are harder to compare.
-)
-"""Every element that is kept; any other is skipped with all that is in it."""
-
-_ENCODINGS = frozenset({"utf-8", "utf-16", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252"})
-"""Character encodings that are read; Python knows others that are no encoding of text at all."""
-
-_CHUNK_SIZE = 64 * 1024
-_NAMESPACE = re.compile(r"urn:iso:std:iso:20022:tech:xsd:camt\.053\.001\.(0[1-9]|1[0-4])")
 _AMOUNT = re.compile(r"(-?)(?=\.?[0-9])([0-9]*)\.?([0-9]*)")
 _DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2})?")
 _DATE_TIME = re.compile(
@@ -89,37 +31,6 @@ _DATE_TIME = re.compile(
 )
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _NO_BALANCE_STATUSES = frozenset({"PDNG", "INFO", "FUTR"})
-
-Figure = Decimal | date
-
-
-class Camt053Refused(Exception):  # noqa: N818 - a refusal, named as the ledger's refusals are.
-    """A file, or a statement in it, that must not be imported.
-
-    ``reason`` is a stable code. ``path`` (an XPath) and ``line`` say where in the file; they are
-    empty and 0 where it is a matter of whole statements, which ``statement_id`` then names.
-    ``expected`` and ``found`` are the figures that differ, if it is a matter of figures.
-    """
-
-    def __init__(  # noqa: PLR0913 - each is one fact of the refusal.
-        self,
-        reason: str,
-        *,
-        path: str = "",
-        line: int = 0,
-        statement_id: str | None = None,
-        expected: Figure | None = None,
-        found: Figure | None = None,
-    ) -> None:
-        self.reason = reason
-        self.path = path
-        self.line = line
-        self.statement_id = statement_id
-        self.expected = expected
-        self.found = found
-        place = f" ({path}, line {line})" if path else f" (line {line})" if line else ""
-        figures = "" if expected is None else f": expected {expected}, found {found}"
-        super().__init__(f"{_REASONS[reason]}{figures}{place}")
 
 
 class StatementBalance(msgspec.Struct, frozen=True):
@@ -189,7 +100,7 @@ def read_camt053(data: bytes) -> tuple[BankStatement, ...]:
     """
     if len(data) > FILE_SIZE_MAX:
         raise Camt053Refused("too_large")
-    document = _parse(data)
+    document = parse(data)
     for name in ("BkToCstmrStmt", "BkToCstmrStmtV01"):
         message = document.one(name)
         if message is not None:
@@ -340,150 +251,7 @@ def _check_begins_after(previous: StatementBalance, statement: BankStatement) ->
         )
 
 
-class _Element:
-    """An element that was kept: its text, its children by name, and where it stood."""
-
-    __slots__ = ("children", "currency", "line", "name", "number", "parent", "text")
-
-    def __init__(self, name: str, parent: "_Element | None", line: int, currency: str) -> None:
-        self.name = name
-        self.parent = parent
-        self.line = line
-        self.currency = currency
-        self.text = ""
-        self.children: dict[str, list[_Element]] | None = None
-        self.number = 1
-        if parent is not None:
-            if parent.children is None:
-                parent.children = {}
-            siblings = parent.children.setdefault(name, [])
-            siblings.append(self)
-            self.number = len(siblings)
-
-    def path(self) -> str:
-        """XPath of the element within the document."""
-        if self.parent is None:
-            return f"/{self.name}"
-        return f"{self.parent.path()}/{self.name}[{self.number}]"
-
-    def refused(self, reason: str) -> Camt053Refused:
-        """Make the refusal of what this element says."""
-        return Camt053Refused(reason, path=self.path(), line=self.line)
-
-    def all(self, name: str) -> "list[_Element]":
-        """Children of that name, in order."""
-        return [] if self.children is None else self.children.get(name, [])
-
-    def one(self, *names: str) -> "_Element | None":
-        """Descendant down that path, each step of which may occur once; ``None`` if absent."""
-        element = self
-        for name in names:
-            found = element.all(name)
-            if not found:
-                return None
-            if len(found) > 1:
-                raise found[1].refused("element_repeated")
-            element = found[0]
-        return element
-
-    def required(self, name: str) -> "_Element":
-        """First child of that name, which must be there."""
-        found = self.all(name)
-        if not found:
-            raise Camt053Refused("element_missing", path=f"{self.path()}/{name}", line=self.line)
-        return found[0]
-
-    def value(self, *names: str) -> str | None:
-        """Text down that path with white space collapsed; ``None`` if absent or empty."""
-        element = self.one(*names)
-        if element is None:
-            return None
-        text = " ".join(element.text.split())
-        if not text.isprintable():
-            raise element.refused("value_invalid")
-        return text or None
-
-
-class _TreeBuilder:
-    """What the parser calls: builds the tree of the elements in ``_READ``."""
-
-    def __init__(self, parser: expat.XMLParserType) -> None:
-        self.parser = parser
-        self.namespace = ""
-        self.document: _Element | None = None
-        self.current: _Element | None = None
-        self.depth = 0
-        self.depth_skipped = 0
-        self.count = 0
-        parser.buffer_text = True
-        parser.XmlDeclHandler = self.check_encoding
-        parser.StartDoctypeDeclHandler = self.refuse_doctype
-        parser.StartElementHandler = self.start
-        parser.EndElementHandler = self.end
-        parser.CharacterDataHandler = self.add_text
-
-    def check_encoding(self, _version: str, encoding: str | None, _standalone: int) -> None:
-        """Refuse an encoding before it is looked up."""
-        if encoding is not None and encoding.lower() not in _ENCODINGS:
-            raise Camt053Refused("encoding_unknown", line=self.parser.CurrentLineNumber)
-
-    def refuse_doctype(self, *_declaration: object) -> None:
-        """Refuse before any entity can be declared."""
-        raise Camt053Refused("doctype", line=self.parser.CurrentLineNumber)
-
-    def start(self, qualified_name: str, attributes: dict[str, str]) -> None:
-        """Keep the element, or skip it and all within."""
-        line = self.parser.CurrentLineNumber
-        self.depth += 1
-        if self.depth > DEPTH_MAX:
-            raise Camt053Refused("too_deep", line=line)
-        namespace, _, name = qualified_name.rpartition(" ")
-        if self.document is None:
-            if name != "Document" or _NAMESPACE.fullmatch(namespace) is None:
-                raise Camt053Refused("not_camt053", line=line)
-            self.namespace = namespace
-            self.document = self.current = _Element(name, None, line, "")
-        elif self.depth_skipped or name not in _READ or namespace != self.namespace:
-            self.depth_skipped += 1
-        else:
-            self.count += 1
-            if self.count > ELEMENTS_MAX:
-                raise Camt053Refused("too_large", line=line)
-            self.current = _Element(name, self.current, line, attributes.get("Ccy", ""))
-
-    def end(self, _qualified_name: str) -> None:
-        """Go back to the parent."""
-        self.depth -= 1
-        if self.depth_skipped:
-            self.depth_skipped -= 1
-        elif self.current is not None:
-            self.current = self.current.parent
-
-    def add_text(self, text: str) -> None:
-        """Keep text, other than the white space between elements."""
-        if self.depth_skipped or self.current is None or text.isspace():
-            return
-        self.current.text += text
-        if len(self.current.text) > TEXT_LENGTH_MAX:
-            raise self.current.refused("value_too_long")
-
-
-def _parse(data: bytes) -> _Element:
-    """Root of the file's tree; in chunks, so that a refusal ends the parsing at once."""
-    parser = expat.ParserCreate(namespace_separator=" ")
-    builder = _TreeBuilder(parser)
-    try:
-        for start in range(0, len(data), _CHUNK_SIZE):
-            parser.Parse(data[start : start + _CHUNK_SIZE], False)  # noqa: FBT003 - positional only.
-        parser.Parse(b"", True)  # noqa: FBT003 - positional only.
-    except (expat.ExpatError, LookupError, ValueError):
-        raise Camt053Refused("not_xml", line=parser.CurrentLineNumber) from None
-    if builder.document is None:
-        raise Camt053Refused("not_xml")
-    return builder.document
-
-
-def _statement(element: _Element, message: _Element) -> BankStatement:
+def _statement(element: Element, message: Element) -> BankStatement:
     """One ``Stmt`` of the message."""
     account = element.required("Acct")
     page = element.value("StmtPgntn", "PgNb") or message.value("GrpHdr", "MsgPgntn", "PgNb")
@@ -516,7 +284,7 @@ def _statement(element: _Element, message: _Element) -> BankStatement:
     )
 
 
-def _account_id(element: _Element) -> str:
+def _account_id(element: Element) -> str:
     """IBAN, or else the identification that the bank uses."""
     for path in (("IBAN",), ("Othr", "Id"), ("BBAN",), ("UPIC",), ("PrtryAcct", "Id")):
         value = element.value(*path)
@@ -525,13 +293,13 @@ def _account_id(element: _Element) -> str:
     raise element.refused("element_missing")
 
 
-def _opening_and_closing(element: _Element, *, is_page: bool) -> tuple[_Element, _Element]:
+def _opening_and_closing(element: Element, *, is_page: bool) -> tuple[Element, Element]:
     """Find the balances between which the entries lie.
 
     Opening is OPBD, or PRCD (previously closed) in its place; closing is CLBD. A page of a longer
     statement may have the interim balance ITBD for either, or the first and second for both.
     """
-    balances: dict[str | None, list[_Element]] = {}
+    balances: dict[str | None, list[Element]] = {}
     for balance in element.all("Bal"):
         code = balance.value("Tp", "CdOrPrtry", "Cd") or balance.value("Tp", "Cd")
         balances.setdefault(code, []).append(balance)
@@ -549,7 +317,7 @@ def _opening_and_closing(element: _Element, *, is_page: bool) -> tuple[_Element,
     return openings[0], closings[0]
 
 
-def _balance(element: _Element, currency: str) -> StatementBalance:
+def _balance(element: Element, currency: str) -> StatementBalance:
     """One balance, signed.
 
     Some banks leave out ``CdtDbtInd``: the amount's own sign then says which side it is on, so
@@ -568,7 +336,7 @@ def _balance(element: _Element, currency: str) -> StatementBalance:
     return StatementBalance(amount=amount, balance_date=balance_date)
 
 
-def _entry(element: _Element, index: int, currency: str, closing_date: date) -> StatementEntry:
+def _entry(element: Element, index: int, currency: str, closing_date: date) -> StatementEntry:
     """One booked ``Ntry``; a batch is one entry, whatever it says of its transactions."""
     amount = _amount(element, currency)
     if amount < 0:
@@ -593,7 +361,7 @@ def _entry(element: _Element, index: int, currency: str, closing_date: date) -> 
     )
 
 
-def _is_booked(element: _Element) -> bool:
+def _is_booked(element: Element) -> bool:
     """Whether the entry is part of the balance; so is one without a status, in this message."""
     if element.one("Sts") is None:
         return True
@@ -605,7 +373,7 @@ def _is_booked(element: _Element) -> bool:
     raise element.required("Sts").refused("status_unknown")
 
 
-def _first_reference(entry: _Element, name: str) -> str | None:
+def _first_reference(entry: Element, name: str) -> str | None:
     """First reference of that name among the entry's transactions, which 001.01 does not wrap."""
     for details in (entry, *entry.all("NtryDtls")):
         for transaction in details.all("TxDtls"):
@@ -620,7 +388,7 @@ def _not_filler(reference: str | None) -> str | None:
     return None if reference == "NOTPROVIDED" else reference
 
 
-def _bank_transaction_code(element: _Element | None) -> str | None:
+def _bank_transaction_code(element: Element | None) -> str | None:
     """Domain, family and sub-family such as ``PMNT/RCDT/ESCT``, or else the bank's own code."""
     if element is None:
         return None
@@ -632,7 +400,7 @@ def _bank_transaction_code(element: _Element | None) -> str | None:
     return "/".join(filter(None, codes)) or element.value("Prtry", "Cd")
 
 
-def _side(element: _Element) -> Literal["credit", "debit"]:
+def _side(element: Element) -> Literal["credit", "debit"]:
     """Side of the holder's account."""
     match _required_value(element, "CdtDbtInd"):
         case "CRDT":
@@ -643,7 +411,7 @@ def _side(element: _Element) -> Literal["credit", "debit"]:
             raise element.required("CdtDbtInd").refused("value_invalid")
 
 
-def _amount(element: _Element, currency: str) -> Decimal:
+def _amount(element: Element, currency: str) -> Decimal:
     """Exact amount with the currency's decimals; negative only if it is written so."""
     text = _required_value(element, "Amt")
     amount = element.required("Amt")
@@ -661,7 +429,7 @@ def _amount(element: _Element, currency: str) -> Decimal:
     return Decimal(minor).scaleb(-places)
 
 
-def _date(element: _Element | None) -> date | None:
+def _date(element: Element | None) -> date | None:
     """Date of a ``Dt`` or ``DtTm`` choice, as the bank wrote it; a time zone does not move it."""
     if element is None:
         return None
@@ -671,12 +439,12 @@ def _date(element: _Element | None) -> date | None:
     return _calendar_date(day, _DATE)
 
 
-def _date_time(element: _Element | None) -> date | None:
+def _date_time(element: Element | None) -> date | None:
     """Date of a point in time, as the bank wrote it."""
     return None if element is None else _calendar_date(element, _DATE_TIME)
 
 
-def _calendar_date(element: _Element, form: re.Pattern[str]) -> date:
+def _calendar_date(element: Element, form: re.Pattern[str]) -> date:
     """Date in that form, which must exist in the calendar."""
     parts = form.fullmatch(element.text.strip())
     try:
@@ -685,14 +453,14 @@ def _calendar_date(element: _Element, form: re.Pattern[str]) -> date:
         raise element.refused("value_invalid") from None
 
 
-def _number(text: str, element: _Element) -> int:
+def _number(text: str, element: Element) -> int:
     """Sequence or page number."""
     if _NUMBER.fullmatch(text) is None:
         raise element.refused("value_invalid")
     return int(text)
 
 
-def _required_value(element: _Element, name: str) -> str:
+def _required_value(element: Element, name: str) -> str:
     """Text of a child that must be there once and not be empty."""
     value = element.value(name)
     if value is None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api import camt053
+from api import camt053, camt053_xml
 from api.camt053 import BankStatement, Camt053Refused, StatementBalance, StatementEntry
 
 REAL_FILES = Path(__file__).parents[3] / "shared" / "data" / "camt053"
@@ -367,7 +367,7 @@ def test_a_document_type_is_refused_before_its_entities_grow() -> None:
 
 def test_a_file_past_the_limits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the bytes nor the elements of a file are unbounded."""
-    monkeypatch.setattr(camt053, "ELEMENTS_MAX", 10)
+    monkeypatch.setattr(camt053_xml, "ELEMENTS_MAX", 10)
     assert refused(lambda: read(STATEMENT)).reason == "too_large"
     monkeypatch.setattr(camt053, "FILE_SIZE_MAX", len(STATEMENT) - 1)
     assert refused(lambda: read(STATEMENT)).line == 0
