@@ -100,6 +100,11 @@ class Runtime:
             retired.stop()
         return writer
 
+    def writers(self) -> dict[int, Writer]:
+        """The writers at work in this process, by ledger."""
+        with self._lock:
+            return dict(self._writers)
+
     def submit(self, ledger_id: int, submission: Submission) -> Future[list[Outcome]]:
         """Queue commands with the ledger's writer.
 

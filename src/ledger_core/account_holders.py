@@ -98,9 +98,7 @@ def decide_unlink(books: "Books", command: UnlinkCustomer) -> tuple[AccountHolde
 
 def link_of(event: AccountHolderLinked) -> LinkCustomer:
     """The command whose first answer this event was, without its key."""
-    return LinkCustomer(
-        account_id=event.account_id, customer_id=event.customer_id, role=event.role
-    )
+    return LinkCustomer(account_id=event.account_id, customer_id=event.customer_id, role=event.role)
 
 
 def unlink_of(event: AccountHolderUnlinked) -> UnlinkCustomer:

@@ -43,7 +43,7 @@ class OpenAccount(
     account_id: str | None = None
     account_type: AccountType = "liability"
     currency: str
-    limit: str | None | msgspec.UnsetType = msgspec.UNSET
+    limit: str | msgspec.UnsetType | None = msgspec.UNSET
     code: str | None = None
     name: str | None = None
     customer_id: str | None = None

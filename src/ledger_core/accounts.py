@@ -8,7 +8,7 @@ account's normal side. Knows no database and no clock.
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal
+from typing import Literal, assert_never
 
 import msgspec
 
@@ -280,6 +280,8 @@ def evolve(account: Account, event: AccountEvent, position: int) -> Account:
         case AccountOpened():
             msg = "an account is opened once; replaying its opening onto it is a bug"
             raise AssertionError(msg)
+        case _:
+            assert_never(event)
     return msgspec.structs.replace(
         account, terms=changed, version=account.version + 1, last_position=position
     )

@@ -17,7 +17,8 @@ from ledger_core.fields import require_id, require_text
 if TYPE_CHECKING:
     from ledger_core.books import Books, Wants
 
-_SIGNED = re.compile(r"-?[0-9]{1,36}")
+# As the ledger itself would write it: a retry of the same text must not differ.
+_SIGNED = re.compile(r"0|-?[1-9][0-9]{0,35}")
 
 
 class BankStatementImported(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -104,5 +105,7 @@ def _signed_minor(text: str, *, field: str) -> int:
         ValidationFailed: not an optional minus and 1 to 36 digits.
     """
     if _SIGNED.fullmatch(text) is None:
-        raise ValidationFailed(field, "an optional minus and 1 to 36 digits, in minor units")
+        raise ValidationFailed(
+            field, "an optional minus and 1 to 36 digits, in minor units, no leading zero"
+        )
     return int(text)

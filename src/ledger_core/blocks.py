@@ -86,9 +86,7 @@ def decide_unfreeze(books: "Books", command: UnfreezeAccount) -> tuple[BlockLift
     require_text(command.reason, field="reason")
     account = books.account(command.account_id)
     lifted = tuple(
-        BlockLifted(
-            command.account_id, block.cause, block.effect, command.reason, command.effect
-        )
+        BlockLifted(command.account_id, block.cause, block.effect, command.reason, command.effect)
         for block in account.terms.blocks
         if block.cause == command.cause and command.effect in (None, block.effect)
     )

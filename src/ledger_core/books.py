@@ -1,13 +1,14 @@
 """The state that decisions are taken on: accounts, customers, units and identities, in memory.
 
 ``Books`` is the writer's working view of one ledger. It changes only by events: ``record`` for
-those just decided, ``catch_up`` for those others appended. Everything that ``record`` changes can be taken
-back to a savepoint, so that a refused atomic batch or a failed transaction leaves no trace.
-It reads no database: the shell loads what the commands of a transaction ``Wants``.
+those just decided, ``catch_up`` for those others appended. Everything that ``record`` changes can
+be taken back to a savepoint, so that a refused atomic batch or a failed transaction leaves no
+trace. It reads no database: the shell loads what the commands of a transaction ``Wants``.
 """
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -38,6 +39,7 @@ Event = (
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MISSING = object()
+_Value = TypeVar("_Value")
 
 
 @dataclass(slots=True)
@@ -83,7 +85,8 @@ class Books:
         self.units: dict[str, int] = {}
         self.entries: dict[str, EntryFacts] = {}
         self.references: dict[str, int] = {}
-        self._undo: list[tuple[dict[str, object], str, object]] = []
+        # Any: one list for dictionaries of several types; ``_set`` ties each value to its own.
+        self._undo: list[tuple[dict[str, Any], str, Any]] = []
 
     @property
     def today(self) -> date:
@@ -115,15 +118,15 @@ class Books:
             raise CustomerErasedAlready
         return customer
 
-    def entry(self, entry_id: str) -> EntryFacts:
+    def entry(self, entry_id: str, *, field: str) -> EntryFacts:
         """The journal entry of that id.
 
         Raises:
-            EntryNotFound: none.
+            EntryNotFound: none; ``field`` says which field of the command named it.
         """
         facts = self.entries.get(entry_id)
         if facts is None:
-            raise EntryNotFound(field="entry_id")
+            raise EntryNotFound(field=field)
         return facts
 
     def require_free_identities(self, entry_id: str | None, reference: str | None) -> None:
@@ -163,7 +166,7 @@ class Books:
 
     def _record_other(self, event: Event, position: int) -> None:
         """Take in an event on one account's terms or one customer's profile."""
-        if isinstance(event, AccountEvent):
+        if isinstance(event, AccountEvent) and not isinstance(event, AccountOpened):
             before = self.accounts[event.account_id]
             self._set(
                 self.accounts, event.account_id, account_rules.evolve(before, event, position)
@@ -259,7 +262,7 @@ class Books:
         self.entries.clear()
         self.references.clear()
 
-    def _set(self, values: dict[str, object], name: str, value: object) -> None:
+    def _set(self, values: dict[str, _Value], name: str, value: _Value) -> None:
         """Set one value, remembering the one before."""
         self._undo.append((values, name, values.get(name, _MISSING)))
         values[name] = value

@@ -175,9 +175,7 @@ def decide_registration(
         ValidationFailed, CustomerExists: see ``check_registration``.
     """
     check_registration(books, command)
-    return (
-        CustomerRegistered(sealed.subject, sealed.sealed, sealed.public, command.customer_id),
-    )
+    return (CustomerRegistered(sealed.subject, sealed.sealed, sealed.public, command.customer_id),)
 
 
 def check_profile_change(books: "Books", command: ChangeProfile) -> Customer:
@@ -238,9 +236,7 @@ def command_of(
 ) -> RegisterCustomer | ChangeProfile:
     """The command whose first answer this event was, without its key."""
     if isinstance(event, CustomerRegistered):
-        return RegisterCustomer(
-            customer_id=event.customer_id, profile={**event.public, **unsealed}
-        )
+        return RegisterCustomer(customer_id=event.customer_id, profile={**event.public, **unsealed})
     return ChangeProfile(
         customer_id=event.customer_id,
         changes={**event.public, **unsealed, **dict.fromkeys(event.cleared)},
@@ -251,11 +247,14 @@ def command_of(
 def as_asked(
     command: msgspec.Struct, event: CustomerRegistered | CustomerProfileChanged
 ) -> dict[str, str]:
-    """The command's own values for the fields that the event holds and nobody can read now."""
+    """The command's own values for the fields that the event holds and nobody can read now.
+
+    A field that the command does not set is empty text, which no command sets: a difference.
+    """
     match command:
         case RegisterCustomer(profile=asked):
-            return {name: asked[name] for name in event.sealed if name in asked}
+            return {name: asked.get(name, "") for name in event.sealed}
         case ChangeProfile(changes=changes):
-            return {name: changes[name] or "" for name in event.sealed if name in changes}
+            return {name: changes.get(name) or "" for name in event.sealed}
         case _:
             return {}

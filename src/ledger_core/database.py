@@ -37,7 +37,10 @@ def connect(url: str, role: Role) -> psycopg.Connection[tuple[Any, ...]]:
     given = conninfo_to_dict(_plain(url))
     options = f"{given.pop('options', '') or ''} -c role={role} -c timezone=UTC".strip()
     conninfo = make_conninfo(
-        **given, options=options, connect_timeout=CONNECT_TIMEOUT_S, application_name=role
+        **{name: str(value) for name, value in given.items() if value is not None},
+        options=options,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        application_name=role,
     )
     connection = psycopg.connect(conninfo, autocommit=True)
     connection.adapters.register_loader("json", _BytesLoader)

@@ -5,12 +5,13 @@ the bank, which is opened by the first entry that needs it: ``bank:counter:EUR``
 """
 
 from datetime import date
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
 
 from ledger_core.accounts import AccountOpened, opened
 from ledger_core.booking import require_bookable, require_currency, require_entry_fields
+from ledger_core.errors import SameAccount
 from ledger_core.fields import SYSTEM_PREFIX, require_id
 from ledger_core.journal import JournalEntryPosted, Posting
 from ledger_core.money import minor_from_text, scale_of
@@ -73,18 +74,18 @@ def decide(
 
     Raises:
         ValidationFailed: a malformed field.
-        AccountNotFound, UnknownCurrency, CurrencyMismatch: the account does not fit.
+        AccountNotFound, SameAccount, UnknownCurrency, CurrencyMismatch: the account does not fit.
         AccountIsClosed, AccountIsBlocked, EntryExists, ReferenceConflict, InsufficientFunds:
             see ``booking.require_bookable``.
     """
     amount_minor = minor_from_text(command.amount)
     require_id(command.account_id, field="account_id")
-    require_entry_fields(
-        command.entry_id, command.reference, command.description, command.metadata
-    )
+    require_entry_fields(command.entry_id, command.reference, command.description, command.metadata)
     account = books.account(command.account_id)
-    require_currency(books, account, command.currency)
     channel_id = channel_account_id(command.channel, command.currency)
+    if command.account_id == channel_id:
+        raise SameAccount
+    require_currency(books, account, command.currency)
     customer_leg = Posting(
         command.account_id,
         "credit" if isinstance(command, Deposit) else "debit",
@@ -123,7 +124,7 @@ def command_of(event: JournalEntryPosted) -> Deposit | Withdraw:
         account_id=leg.account_id,
         amount=str(leg.amount_minor),
         currency=leg.currency,
-        channel=event.channel,
+        channel=cast("Channel", event.channel),
         value_date=event.value_date,
         entry_id=event.entry_id,
         reference=event.reference,

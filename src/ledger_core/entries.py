@@ -62,13 +62,14 @@ def decide(books: "Books", command: PostEntry) -> tuple[JournalEntryPosted, ...]
             see ``booking.require_bookable``.
     """
     require_posting_count(len(command.postings))
-    require_entry_fields(
-        command.entry_id, command.reference, command.description, command.metadata
-    )
+    require_entry_fields(command.entry_id, command.reference, command.description, command.metadata)
     postings = tuple(_posting(line, index) for index, line in enumerate(command.postings))
     require_balanced(postings)
-    for index, posting in enumerate(postings):
-        account = books.account(posting.account_id, field=f"postings[{index}].account_id")
+    accounts = [
+        books.account(posting.account_id, field=f"postings[{index}].account_id")
+        for index, posting in enumerate(postings)
+    ]
+    for account, posting in zip(accounts, postings, strict=True):
         require_currency(books, account, posting.currency)
     entry = JournalEntryPosted(
         "journal",

@@ -6,8 +6,10 @@ Leaves are facts: they carry a stable ``code`` and the values that were seen, an
 text of the caller's. This module knows nothing of HTTP.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class LedgerError(Exception):
@@ -27,15 +29,15 @@ class LedgerError(Exception):
         return f"{self.sentence} ({figures})" if figures else self.sentence
 
 
-class RuleViolation(LedgerError):
+class RuleViolation(LedgerError):  # noqa: N818 - a refusal is a fact
     """The request breaks a rule: retrying it unchanged cannot help."""
 
 
-class Conflict(LedgerError):
+class Conflict(LedgerError):  # noqa: N818 - a refusal is a fact
     """The request met other facts than it assumed: another attempt may succeed."""
 
 
-class NotFound(LedgerError):
+class NotFound(LedgerError):  # noqa: N818 - a refusal is a fact
     """The request names something that does not exist in this ledger."""
 
 

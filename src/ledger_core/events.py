@@ -8,7 +8,7 @@ up to the present shape by its upcaster when it is loaded. Bytes are the compact
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, assert_never, cast
 
 import msgspec
 from typing_extensions import TypeIs
@@ -33,12 +33,12 @@ from ledger_core.customers import (
     CustomerRegistered,
     customer_id_at,
 )
-from ledger_core.journal import JournalEntryPosted
+from ledger_core.journal import POSTINGS_MIN, JournalEntryPosted
 from ledger_core.risk_rules import RiskRuleSet
 from ledger_core.units import UnitRegistered
 
 
-class UnknownEvent(ValueError):
+class UnknownEvent(ValueError):  # noqa: N818 - a fact about the log
     """The log holds an event that this program does not know: it is older than the log."""
 
 
@@ -102,6 +102,11 @@ def names() -> tuple[str, ...]:
     return tuple(_TYPES)
 
 
+def types() -> Mapping[str, type]:
+    """Every event name and the type behind it, in the order of the registry."""
+    return {name: kind for name, (kind, _) in _TYPES.items()}
+
+
 def decode(name: str, version: int, data: bytes) -> Event:
     """The event behind stored bytes, brought up to its current version.
 
@@ -117,23 +122,28 @@ def decode(name: str, version: int, data: bytes) -> Event:
 
 def tags_of(event: Event, position: int) -> list[str]:
     """What the event is about: ``account:…`` and ``customer:…``, each once."""
+    if isinstance(event, JournalEntryPosted) and len(event.postings) == POSTINGS_MIN:
+        one, other = event.postings  # The hot path.
+        if one.account_id != other.account_id:
+            return ["account:" + one.account_id, "account:" + other.account_id]
+    if is_account_event(event):
+        tags = ["account:" + account_id for account_id in accounts_of(event, position)]
+        customer_id = getattr(event, "customer_id", None)
+        return tags if customer_id is None else [*tags, "customer:" + customer_id]
     match event:
-        case JournalEntryPosted(postings=postings) if len(postings) == 2:  # noqa: PLR2004
-            return ["account:" + postings[0].account_id, "account:" + postings[1].account_id]
         case UnitRegistered(code=code):
-            return ["unit:" + code]
+            tags = ["unit:" + code]
         case BankStatementImported(account_id=account_id):
-            return ["account:" + account_id, "bank_statement:" + account_id]
+            tags = ["account:" + account_id, "bank_statement:" + account_id]
         case RiskRuleSet(rule=rule):
-            return ["risk_rule:" + rule]
+            tags = ["risk_rule:" + rule]
         case CustomerRegistered():
-            return ["customer:" + customer_id_at(event, position)]
+            tags = ["customer:" + customer_id_at(event, position)]
         case CustomerProfileChanged() | CustomerErased():
-            return ["customer:" + event.customer_id]
+            tags = ["customer:" + event.customer_id]
         case _:
-            tags = ["account:" + account_id for account_id in accounts_of(event, position)]
-            customer_id = getattr(event, "customer_id", None)
-            return tags if customer_id is None else [*tags, "customer:" + customer_id]
+            assert_never(event)
+    return tags
 
 
 def _upcast(name: str, version: int, data: bytes) -> Event:

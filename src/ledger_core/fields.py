@@ -47,7 +47,11 @@ def require_id(value: str, *, field: str) -> None:
     """
     if len(value) <= ID_CHARACTERS_MAX and _SIMPLE.fullmatch(value) is not None:
         return
-    if not 1 <= len(value) <= ID_CHARACTERS_MAX or value != value.strip() or _FORBIDDEN.search(value):
+    if (
+        not 1 <= len(value) <= ID_CHARACTERS_MAX
+        or value != value.strip()
+        or _FORBIDDEN.search(value)
+    ):
         raise ValidationFailed(
             field, f"1 to {ID_CHARACTERS_MAX} characters, no control characters, no outer blanks"
         )
@@ -64,6 +68,11 @@ def require_new_id(value: str | None, *, field: str, prefix: str) -> None:
     require_id(value, field=field)
     if value.startswith((prefix, SYSTEM_PREFIX)):
         raise ValidationFailed(field, f"an id may not start with {prefix} or {SYSTEM_PREFIX}")
+
+
+def can_exist(name: str) -> bool:
+    """Whether something can have that name: PostgreSQL itself takes no NUL and no surrogate."""
+    return _FORBIDDEN.search(name) is None
 
 
 def require_text(value: str | None, *, field: str) -> None:

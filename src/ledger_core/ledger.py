@@ -2,34 +2,35 @@
 
 One transaction serves many submissions: lock the head, take in what other writers appended, load
 what is missing, decide one after another, append everything by one COPY. Nothing is answered
-before the commit. A connection lost during commit leaves the outcome unknown: the same work is
-done again, and the commands' keys tell what had been recorded.
+before the commit. A connection lost during commit leaves the outcome unknown: if the log shows
+that the transaction was committed, its answers are given; if not, the work is done again.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 import psycopg
 
 from ledger_core import commands, events, log, snapshots
-from ledger_core.accounts import accounts_of
+from ledger_core.account_terms import OpenAccount
+from ledger_core.accounts import Account, accounts_of
 from ledger_core.books import Books, EntryFacts, Event, Wants
 from ledger_core.commands import Command
 from ledger_core.customers import (
+    PERSONAL_FIELDS,
     ChangeProfile,
+    Customer,
     CustomerErased,
     CustomerProfileChanged,
     CustomerRegistered,
-    PERSONAL_FIELDS,
     RegisterCustomer,
     Sealed,
     check_profile_change,
     check_registration,
 )
-from ledger_core.account_terms import OpenAccount
 from ledger_core.errors import (
     AccountExists,
     BatchFailed,
@@ -40,17 +41,19 @@ from ledger_core.errors import (
     LedgerError,
     NotAttempted,
 )
-from ledger_core.fields import ENTRY_PREFIX, position_of, require_key
+from ledger_core.fields import ENTRY_PREFIX, can_exist, position_of, require_key
 from ledger_core.journal import JournalEntryPosted
 from ledger_core.log import Connection, Head, Identity, NewEvent
 from ledger_core.vault import Vault
 
-# About 700 bytes an account: 350 MB at the most.
+# Accounts, and customers as many: about 700 bytes an account, 350 MB at the most.
 ACCOUNTS_CACHED_MAX = 500_000
 ATTEMPTS_MAX = 3
 
 Mode = Literal["each", "stop_on_error", "atomic"]
 Status = Literal["recorded", "replayed", "unchanged", "refused"]
+
+_Dated = TypeVar("_Dated", Account, Customer)
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -83,13 +86,20 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 class _Work:
     """One transaction under way: what it has decided so far."""
 
-    first_position: int
-    attempt_head: int
     appends: list[NewEvent] = field(default_factory=list)
     identities: list[Identity] = field(default_factory=list)
     # Key -> the event it already led to, in the log or in this transaction.
     known: dict[str, events.Recorded] = field(default_factory=dict)
     decided: dict[int, events.Recorded] = field(default_factory=dict)
+
+
+class _Attempt(msgspec.Struct, frozen=True):
+    """A transaction about to be committed: its last event, where that will stand, its answers."""
+
+    position: int
+    recorded_at: datetime
+    last: NewEvent
+    outcomes: list[list[Outcome]]
 
 
 class Ledger:
@@ -110,6 +120,7 @@ class Ledger:
         self._vault = vault
         self._books = Books()
         self._is_loaded = False
+        self._in_doubt: _Attempt | None = None
 
     def execute(self, submissions: Sequence[Submission]) -> list[list[Outcome]]:
         """Carry out submissions in one transaction; one outcome a command, in order.
@@ -120,12 +131,11 @@ class Ledger:
             LedgerBusy: the database was lost and could not be reached again, or the projectors
                 are too far behind for the state to be held in memory.
         """
-        known_head: int | None = None
+        self._in_doubt = None
         for attempt in range(ATTEMPTS_MAX):
             try:
-                return self._attempt(submissions, known_head)
+                return self._attempt(submissions)
             except (psycopg.OperationalError, psycopg.InterfaceError):
-                known_head = self._books.position if known_head is None else known_head
                 self.close()
                 if attempt == ATTEMPTS_MAX - 1:
                     raise LedgerBusy(reason="database_unreachable") from None
@@ -142,18 +152,18 @@ class Ledger:
         if connection is not None:
             connection.close()
 
-    def _attempt(
-        self, submissions: Sequence[Submission], known_head: int | None
-    ) -> list[list[Outcome]]:
+    def _attempt(self, submissions: Sequence[Submission]) -> list[list[Outcome]]:
         """One transaction over all submissions."""
         if self._connection is None:
             self._connection = self._connect()
         connection, books = self._connection, self._books
         with connection.transaction():
             head = log.lock_head(connection, self.ledger_id)
+            if self._in_doubt is not None and self._is_recorded(connection, self._in_doubt):
+                return self._in_doubt.outcomes
             self._synchronise(connection, head)
             books.recorded_at = max(self._clock(), head.recorded_at)
-            work = _Work(head.position + 1, head.position if known_head is None else known_head)
+            work = _Work()
             self._load(connection, submissions, work)
             outcomes = [self._submission(connection, item, work) for item in submissions]
             if work.appends:
@@ -165,10 +175,23 @@ class Ledger:
                     )
             if work.identities:
                 log.take_identities(connection, self.ledger_id, work.identities)
+            if work.appends:
+                self._in_doubt = _Attempt(
+                    books.position, books.recorded_at, work.appends[-1], outcomes
+                )
         books.settle()
-        if len(books.accounts) > ACCOUNTS_CACHED_MAX:
+        if max(len(books.accounts), len(books.customers)) > ACCOUNTS_CACHED_MAX:
             self._evict(connection)
         return outcomes
+
+    def _is_recorded(self, connection: Connection, attempt: _Attempt) -> bool:
+        """Whether a transaction whose commit was not answered was committed nevertheless."""
+        last = attempt.last
+        return any(
+            (stored.recorded_at, stored.type, stored.command_key, stored.actor, stored.data)
+            == (attempt.recorded_at, last.type, last.command_key, last.actor, last.data)
+            for stored in log.read_events(connection, self.ledger_id, attempt.position - 1, 1)
+        )
 
     def _synchronise(self, connection: Connection, head: Head) -> None:
         """Bring the books up to the head: from the snapshots at first, then by events."""
@@ -190,9 +213,7 @@ class Ledger:
             for item in recorded:
                 books.catch_up(item.event, item.position, item.recorded_at)
 
-    def _load(
-        self, connection: Connection, submissions: Sequence[Submission], work: _Work
-    ) -> None:
+    def _load(self, connection: Connection, submissions: Sequence[Submission], work: _Work) -> None:
         """Load everything that the commands of this transaction need."""
         wants = Wants()
         keys: list[str] = []
@@ -201,6 +222,9 @@ class Ledger:
                 command.needs(wants)
                 keys.append(command.key)
         work.known = self._by_key(connection, keys)
+        for first in work.known.values():
+            if isinstance(first.event, CustomerProfileChanged):
+                wants.customers.add(first.event.customer_id)
         if wants.entries or wants.references:
             self._load_entries(connection, wants)
         self._load_state(connection, wants)
@@ -212,11 +236,13 @@ class Ledger:
         if missing:
             if len(books.accounts) > 2 * ACCOUNTS_CACHED_MAX:
                 raise LedgerBusy(reason="projections_behind")
-            for account in snapshots.load_accounts(connection, self.ledger_id, missing):
+            named = [name for name in missing if can_exist(name)]
+            for account in snapshots.load_accounts(connection, self.ledger_id, named):
                 books.accounts[account.terms.account_id] = account
         missing = wants.customers - books.customers.keys()
         if missing:
-            for customer in snapshots.load_customers(connection, self.ledger_id, missing):
+            named = [name for name in missing if can_exist(name)]
+            for customer in snapshots.load_customers(connection, self.ledger_id, named):
                 books.customers[customer.customer_id] = customer
 
     def _load_entries(self, connection: Connection, wants: Wants) -> None:
@@ -226,7 +252,11 @@ class Ledger:
             "SELECT kind, name, position FROM ledger.identities"
             " WHERE ledger_id = %s AND (kind = 'reference' AND name = ANY(%s)"
             " OR kind IN ('entry', 'reversal') AND name = ANY(%s))",
-            (self.ledger_id, list(wants.references), list(wants.entries)),
+            (
+                self.ledger_id,
+                [name for name in wants.references if can_exist(name)],
+                [name for name in wants.entries if can_exist(name)],
+            ),
         ).fetchall()
         books.references.update((row[1], row[2]) for row in rows if row[0] == "reference")
         reversed_ids = {row[1] for row in rows if row[0] == "reversal"}
@@ -273,9 +303,7 @@ class Ledger:
             return [failed] * index + [outcome] + [failed] * rest
         return outcomes
 
-    def _undo(
-        self, work: _Work, savepoint: tuple[int, int], counts: tuple[int, int]
-    ) -> None:
+    def _undo(self, work: _Work, savepoint: tuple[int, int], counts: tuple[int, int]) -> None:
         """Take back what an atomic submission had decided."""
         del work.appends[counts[0] :]
         del work.identities[counts[1] :]
@@ -293,7 +321,7 @@ class Ledger:
             require_key(command.key)
             first = work.known.get(command.key)
             if first is not None:
-                return self._again(connection, command, first, work)
+                return self._again(connection, command, first)
             first = self._same_id(connection, command, work)
             if first is not None:
                 return self._same_identity(connection, command, first)
@@ -316,9 +344,7 @@ class Ledger:
         match command:
             case RegisterCustomer():
                 check_registration(books, command)
-                subject = self._vault.create_subject(
-                    connection, self.ledger_id, books.recorded_at
-                )
+                subject = self._vault.create_subject(connection, self.ledger_id, books.recorded_at)
                 sealed = self._sealed(connection, subject, command.profile)
                 return commands.decide_sealed(books, command, sealed)
             case ChangeProfile():
@@ -357,9 +383,7 @@ class Ledger:
         if not isinstance(event, JournalEntryPosted) or event.entry_id is not None:
             work.decided[position] = events.Recorded(position, books.recorded_at, event)
 
-    def _again(
-        self, connection: Connection, command: Command, first: events.Recorded, work: _Work
-    ) -> Outcome:
+    def _again(self, connection: Connection, command: Command, first: events.Recorded) -> Outcome:
         """The first answer once more, if the content is the same.
 
         Raises:
@@ -368,10 +392,7 @@ class Ledger:
         fields = self._differences(connection, command, first.event)
         if fields:
             raise IdempotencyConflict(position=first.position, fields=list(fields))
-        # An event newer than the head at the first attempt was recorded by that attempt.
-        of_this_attempt = work.attempt_head < first.position < work.first_position
-        status: Status = "recorded" if of_this_attempt else "replayed"
-        return Outcome(status, first.position, first.recorded_at, first.event)
+        return Outcome("replayed", first.position, first.recorded_at, first.event)
 
     def _same_identity(
         self, connection: Connection, command: Command, first: events.Recorded
@@ -440,7 +461,7 @@ class Ledger:
         rows = connection.execute(
             "SELECT command_key, position, recorded_at, type, version, data FROM ledger.events"
             " WHERE ledger_id = %s AND command_key = ANY(%s)",
-            (self.ledger_id, [key for key in keys if "\0" not in key]),
+            (self.ledger_id, [key for key in keys if can_exist(key)]),
         )
         return {
             row[0]: events.Recorded(row[1], row[2], events.decode(row[3], row[4], row[5]))
@@ -463,14 +484,19 @@ class Ledger:
         return Outcome("refused", self._books.position, self._books.recorded_at, None, error)
 
     def _evict(self, connection: Connection) -> None:
-        """Forget the accounts longest untouched that the snapshots have in their present state."""
-        books = self._books
+        """Forget what is longest untouched and stands in the snapshots in its present state."""
         stored = snapshots.position(connection, self.ledger_id)
-        by_age = sorted(books.accounts.values(), key=lambda account: account.last_position)
-        for account in by_age[: len(by_age) - ACCOUNTS_CACHED_MAX * 3 // 4]:
-            if account.last_position > stored:
-                break
-            del books.accounts[account.terms.account_id]
+        _forget_oldest(self._books.accounts, stored)
+        _forget_oldest(self._books.customers, stored)
+
+
+def _forget_oldest(cached: dict[str, _Dated], stored: int) -> None:
+    """Leave three quarters of what may be cached, but forget nothing newer than ``stored``."""
+    by_age = sorted(cached.items(), key=lambda item: item[1].last_position)
+    for name, item in by_age[: max(0, len(by_age) - ACCOUNTS_CACHED_MAX * 3 // 4)]:
+        if item.last_position > stored:
+            break
+        del cached[name]
 
 
 def _wants_of_event(item: events.Recorded, wants: Wants) -> None:

@@ -73,7 +73,7 @@ def micros(moment: datetime) -> int:
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
-def leaf_of(  # noqa: PLR0913 - the columns of an event
+def leaf_of(  # noqa: PLR0913, PLR0917 - the columns of an event
     position: int,
     recorded_at_us: int,
     kind: str,
@@ -148,7 +148,7 @@ def read_head(connection: Connection, ledger_id: int) -> Head:
     Raises:
         LedgerNotFound: no such ledger.
     """
-    return _head(connection, ledger_id, "")
+    return _head(connection, ledger_id, sql.SQL(""))
 
 
 def lock_head(connection: Connection, ledger_id: int) -> Head:
@@ -156,7 +156,7 @@ def lock_head(connection: Connection, ledger_id: int) -> Head:
 
     A statement of its own: what is read after it sees everything that earlier writers committed.
     """
-    return _head(connection, ledger_id, " FOR UPDATE")
+    return _head(connection, ledger_id, sql.SQL(" FOR UPDATE"))
 
 
 def read_rows(
@@ -167,7 +167,7 @@ def read_rows(
         "SELECT position, recorded_at, type, version, data FROM ledger.events"
         " WHERE ledger_id = %s AND position > %s ORDER BY position LIMIT %s",
         (ledger_id, after, limit),
-    ).fetchall()  # type: ignore[return-value]
+    ).fetchall()
 
 
 def read_events(
@@ -240,15 +240,11 @@ def append(
     return Head(position, recorded_at, frontier)
 
 
-def take_identities(
-    connection: Connection, ledger_id: int, identities: Sequence[Identity]
-) -> None:
+def take_identities(connection: Connection, ledger_id: int, identities: Sequence[Identity]) -> None:
     """Record the names that entries of this transaction take; each can be taken once."""
     with (
         connection.cursor() as cursor,
-        cursor.copy(
-            "COPY ledger.identities (ledger_id, kind, name, position) FROM STDIN"
-        ) as copy,
+        cursor.copy("COPY ledger.identities (ledger_id, kind, name, position) FROM STDIN") as copy,
     ):
         copy.write(
             "".join(
@@ -256,6 +252,16 @@ def take_identities(
                 for identity in identities
             )
         )
+
+
+def find_identities(connection: Connection, ledger_id: int, name: str) -> dict[str, int]:
+    """Where entries took that name: the position of each kind of identity."""
+    rows = connection.execute(
+        "SELECT kind, position FROM ledger.identities"
+        " WHERE ledger_id = %s AND kind IN ('entry', 'reference', 'reversal') AND name = %s",
+        (ledger_id, name),
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 def matching(
@@ -287,10 +293,12 @@ def all_events(connection: Connection, ledger_id: int, up_to: int) -> Iterator[S
         after = events[-1].position
 
 
-def _head(connection: Connection, ledger_id: int, lock: str) -> Head:
+def _head(connection: Connection, ledger_id: int, lock: sql.SQL) -> Head:
     """Read the head row, with or without a lock."""
     row = connection.execute(
-        "SELECT position, recorded_at, frontier FROM ledger.heads WHERE ledger_id = %s" + lock,
+        sql.SQL(
+            "SELECT position, recorded_at, frontier FROM ledger.heads WHERE ledger_id = %s{}"
+        ).format(lock),
         (ledger_id,),
     ).fetchone()
     if row is None:

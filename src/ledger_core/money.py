@@ -21,11 +21,11 @@ def minor_from_text(text: str, *, field: str = "amount") -> int:
     """A positive amount in minor units from its decimal digits, such as ``"1250"``.
 
     Raises:
-        ValidationFailed: not 1 to 36 ASCII digits, or zero.
+        ValidationFailed: not 1 to 36 ASCII digits, a leading zero, or zero.
     """
-    if not (text.isascii() and text.isdigit() and len(text) <= AMOUNT_DIGITS_MAX):
+    if not _is_whole(text):
         raise ValidationFailed(
-            field, f"a string of 1 to {AMOUNT_DIGITS_MAX} digits, in minor units"
+            field, f"a string of 1 to {AMOUNT_DIGITS_MAX} digits, in minor units, no leading zero"
         )
     amount_minor = int(text)
     if amount_minor == 0:
@@ -37,13 +37,14 @@ def limit_from_text(text: str | None, *, field: str = "limit") -> int | None:
     """A limit in minor units, zero allowed; ``None`` means unlimited.
 
     Raises:
-        ValidationFailed: neither ``None`` nor 1 to 36 ASCII digits.
+        ValidationFailed: neither ``None`` nor 1 to 36 ASCII digits without a leading zero.
     """
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= AMOUNT_DIGITS_MAX):
+    if not _is_whole(text):
         raise ValidationFailed(
-            field, f"null or a string of 1 to {AMOUNT_DIGITS_MAX} digits, in minor units"
+            field,
+            f"null or a string of 1 to {AMOUNT_DIGITS_MAX} digits, in minor units, no leading zero",
         )
     return int(text)
 
@@ -70,3 +71,16 @@ def decimal_text(amount_minor: int, scale: int) -> str:
     sign = "-" if amount_minor < 0 else ""
     digits = str(abs(amount_minor)).rjust(scale + 1, "0")
     return f"{sign}{digits[:-scale]}.{digits[-scale:]}" if scale else f"{sign}{digits}"
+
+
+def _is_whole(text: str) -> bool:
+    """Whether the text is a whole number as the ledger itself would write it.
+
+    A leading zero is refused: the event keeps a number, so a retry of the same text would differ.
+    """
+    return (
+        text.isascii()
+        and text.isdigit()
+        and len(text) <= AMOUNT_DIGITS_MAX
+        and (text[0] != "0" or text == "0")
+    )

@@ -56,18 +56,16 @@ def decide(books: "Books", command: ReverseEntry) -> tuple[JournalEntryPosted, .
             see ``booking.require_bookable``.
     """
     require_id(command.reverses, field="reverses")
-    require_entry_fields(
-        command.entry_id, command.reference, command.description, command.metadata
-    )
-    original = books.entry(command.reverses)
+    require_entry_fields(command.entry_id, command.reference, command.description, command.metadata)
+    if command.on_original_date and command.value_date is not None:
+        raise ValidationFailed("value_date", "null where on_original_date is true")
+    original = books.entry(command.reverses, field="reverses")
     if original.event.kind == "reversal":
         raise NotReversible(position=original.position)
     if original.is_reversed:
         raise AlreadyReversed(position=original.position)
     value_date = command.value_date
     if command.on_original_date:
-        if value_date is not None:
-            raise ValidationFailed("value_date", "null where on_original_date is true")
         value_date = value_date_at(original.event, original.recorded_at)
     entry = JournalEntryPosted(
         "reversal",

@@ -21,11 +21,11 @@ _METADATA = msgspec.json.Decoder(dict[str, str])
 def position(connection: Connection, ledger_id: int) -> int:
     """The position up to which both the accounts and the customers are stored."""
     row = connection.execute(
-        "SELECT min(position) FROM views.projections"
+        "SELECT CASE WHEN count(*) = 2 THEN min(position) ELSE 0 END FROM views.projections"
         " WHERE ledger_id = %s AND live AND name IN ('balances', 'customer_360')",
         (ledger_id,),
     ).fetchone()
-    return 0 if row is None or row[0] is None else int(row[0])
+    return 0 if row is None else int(row[0])
 
 
 def load_accounts(
@@ -64,9 +64,7 @@ def account_of(row: tuple) -> Account:  # type: ignore[type-arg]
         holders=_HOLDERS.decode(row[12]),
         metadata=None if row[13] is None else _METADATA.decode(row[13]),
     )
-    return Account(
-        terms, int(row[14]), int(row[15]), int(row[16]), int(row[17]), row[18], row[19]
-    )
+    return Account(terms, int(row[14]), int(row[15]), int(row[16]), int(row[17]), row[18], row[19])
 
 
 def load_customers(

@@ -57,9 +57,7 @@ def decide(books: "Books", command: Transfer) -> tuple[JournalEntryPosted, ...]:
     amount_minor = minor_from_text(command.amount)
     require_id(command.debit_account_id, field="debit_account_id")
     require_id(command.credit_account_id, field="credit_account_id")
-    require_entry_fields(
-        command.entry_id, command.reference, command.description, command.metadata
-    )
+    require_entry_fields(command.entry_id, command.reference, command.description, command.metadata)
     debit = books.account(command.debit_account_id, field="debit_account_id")
     credit = books.account(command.credit_account_id, field="credit_account_id")
     if debit is credit:

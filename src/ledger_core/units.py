@@ -21,7 +21,9 @@ class UnitRegistered(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str | None = None
 
 
-class RegisterUnit(msgspec.Struct, frozen=True, kw_only=True, tag="register_unit", forbid_unknown_fields=True):
+class RegisterUnit(
+    msgspec.Struct, frozen=True, kw_only=True, tag="register_unit", forbid_unknown_fields=True
+):
     """Allow a unit with ``scale`` decimals: 0 to 24."""
 
     key: str = ""

@@ -32,9 +32,7 @@ class Vault:
     ``random_bytes`` is the caller's source of randomness: the core has none.
     """
 
-    def __init__(
-        self, kek: bytes, kek_id: str, random_bytes: Callable[[int], bytes]
-    ) -> None:
+    def __init__(self, kek: bytes, kek_id: str, random_bytes: Callable[[int], bytes]) -> None:
         """Check the wrapping key's length; ``kek_id`` is stored beside what it wraps."""
         if len(kek) != KEY_BYTES:
             msg = f"the key-encryption key must be {KEY_BYTES} bytes"

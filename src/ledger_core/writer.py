@@ -56,6 +56,11 @@ class Writer:
         """How many commands are queued and not yet being carried out."""
         return self._commands_waiting
 
+    @property
+    def is_running(self) -> bool:
+        """Whether submissions are being carried out."""
+        return self._thread.is_alive() and not self._is_stopping
+
     def stop(self) -> None:
         """Carry out what is queued, then end the thread."""
         with self._has_work:
@@ -80,17 +85,27 @@ class Writer:
                 future.set_result(outcomes)
 
     def _next_group(self) -> list[tuple[Submission, Future[list[Outcome]]]]:
-        """Wait for work; then as many submissions as one transaction takes."""
+        """Wait for work; then as many submissions as one transaction takes. Empty: stop."""
         with self._has_work:
-            while not self._waiting and not self._is_stopping:
-                self._has_work.wait()
             group: list[tuple[Submission, Future[list[Outcome]]]] = []
-            size = 0
-            while self._waiting:
-                following = len(self._waiting[0][0].commands)
-                if group and size + following > TRANSACTION_COMMANDS_MAX:
+            while not group:
+                while not self._waiting and not self._is_stopping:
+                    self._has_work.wait()
+                if not self._waiting:
                     break
-                group.append(self._waiting.popleft())
-                size += following
-            self._commands_waiting -= size
+                self._take(group)
             return group
+
+    def _take(self, group: list[tuple[Submission, Future[list[Outcome]]]]) -> None:
+        """Move what waits into the group, except what its caller gave up on meanwhile."""
+        size = 0
+        while self._waiting:
+            submission, future = self._waiting[0]
+            if group and size + len(submission.commands) > TRANSACTION_COMMANDS_MAX:
+                return
+            self._waiting.popleft()
+            self._commands_waiting -= len(submission.commands)
+            # From here on the caller can no longer cancel the future.
+            if future.set_running_or_notify_cancel():
+                group.append((submission, future))
+                size += len(submission.commands)

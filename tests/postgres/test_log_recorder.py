@@ -35,9 +35,7 @@ def recorder(database_url: str) -> LogRecorder:
     """A recorder on an empty ledger."""
     with database.connect(database_url, "ledger_writer") as connection:
         ledger_id = log.create_ledger(connection, "dcb", _START)
-    return LogRecorder(
-        lambda: database.connect(database_url, "ledger_writer"), ledger_id, _clock()
-    )
+    return LogRecorder(lambda: database.connect(database_url, "ledger_writer"), ledger_id, _clock())
 
 
 def test_the_librarys_append_and_read_cases_pass(recorder: LogRecorder) -> None:

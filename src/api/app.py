@@ -1,0 +1,106 @@
+"""The HTTP application, put together from the routes of every capability."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import Response
+from starlette.routing import Route
+
+from api import health, openapi
+from api.batches import PATH as BATCH_PATH
+from api.batches import BatchEndpoint
+from api.command_routes import CommandEndpoint
+from api.context import Context
+from api.edge import TRACE, Edge, problem_response
+from api.parameters import caller_of, parameter_errors
+from api.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, malformed
+from api.roles import require_allowed
+from api.routes import COMMANDS, VIEWS
+from api.runtime import Runtime
+from api.version import program_version
+from api.views import ViewRoute
+
+
+def create_app(runtime: Runtime) -> FastAPI:
+    """The application over an open runtime, which the caller closes afterwards."""
+    context = Context(runtime)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        """Let go of the read threads at the end."""
+        yield
+        context.close()
+
+    app = FastAPI(
+        title="Ledger",
+        version=program_version(),
+        description=openapi.DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        redirect_slashes=False,
+        middleware=[Middleware(Edge, context=context)],
+    )
+    app.state.context = context
+    for command in COMMANDS:
+        endpoint = CommandEndpoint(context, command)
+        app.router.routes.append(
+            Route(command.path, endpoint, methods=["POST"], name=command.operation)
+        )
+    app.router.routes.append(
+        Route(BATCH_PATH, BatchEndpoint(context), methods=["POST"], name="batch")
+    )
+    for view in VIEWS:
+        _add_view(app, view)
+    app.router.routes.extend(health.routes(context))
+    app.add_exception_handler(HTTPException, _http_problem)
+    app.add_exception_handler(RequestValidationError, _validation_problem)
+    openapi.install(app, COMMANDS)
+    return app
+
+
+def _add_view(app: FastAPI, view: ViewRoute) -> None:
+    """Add a view, which answers only the roles that the table allows."""
+
+    async def authorise(request: Request) -> None:
+        """Refuse a role that may not read this view."""
+        caller = await caller_of(request)
+        require_allowed(caller.role, view.operation)
+
+    app.add_api_route(
+        view.path,
+        view.endpoint,
+        methods=["GET"],
+        operation_id=view.operation,
+        name=view.operation,
+        summary=view.summary,
+        tags=["views"],
+        dependencies=[Depends(authorise)],
+    )
+
+
+async def _http_problem(request: Request, error: Exception) -> Response:
+    """The problem behind an error of the framework: no such address, or another method."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = tuple((getattr(error, "headers", None) or {}).items())
+    kind = METHOD_NOT_ALLOWED if status == METHOD_NOT_ALLOWED.status else NOT_FOUND
+    return _response(request, Problem(kind, headers=headers))
+
+
+async def _validation_problem(request: Request, error: Exception) -> Response:
+    """The problem behind parameters that do not have their form."""
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    known = openapi.parameters_of(request.app, request.scope["route"].operation_id)
+    return _response(request, malformed(*parameter_errors(list(found), known)))
+
+
+def _response(request: Request, problem: Problem) -> Response:
+    """A problem as a response."""
+    status, body, headers = problem_response(request.scope[TRACE], problem)
+    response = Response(body, status)
+    response.raw_headers.extend(headers)
+    return response

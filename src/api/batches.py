@@ -1,0 +1,256 @@
+"""Batches: up to 20,000 commands in one request, each answered, or all or none.
+
+The whole array is decoded at once. Only where that fails is it taken apart, so that a malformed
+item is refused by itself and does not spoil the others.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+import msgspec
+
+from api import answers, problems
+from api.command_routes import Headers, idempotency_key, operation_of
+from api.context import Context
+from api.edge import CALLER, TRACE, problem_response, respond
+from api.key_ring import Caller
+from api.problems import (
+    FORBIDDEN,
+    KEY_REQUIRED,
+    FieldError,
+    Problem,
+    ProblemBody,
+    malformed,
+)
+from api.roles import is_allowed, require_allowed
+from api.wire import (
+    BATCH_BYTES_MAX,
+    Receive,
+    Scope,
+    Send,
+    decode,
+    decode_shallow,
+    read_body,
+    require_json,
+    require_unique_outer_members,
+)
+from ledger_core.commands import Command
+from ledger_core.errors import BatchFailed, LedgerError, NotAttempted
+from ledger_core.ledger import Mode, Outcome
+
+OPERATION = "batch"
+PATH = "/v1/batch"
+COMMANDS_MAX = 20_000
+# Larger bodies are decoded in a thread, so that other requests are answered meanwhile.
+INLINE_BYTES_MAX = 65_536
+
+Refusal = Problem | LedgerError
+Item = Command | Refusal
+
+
+class BatchBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Commands in order, each with its ``type`` and its own ``key``.
+
+    ``each``: every one for itself; ``stop_on_error``: nothing after the first refusal is
+    attempted; ``atomic``: all or none. A command without a key takes the header's, followed by
+    ``/`` and its index from 0.
+    """
+
+    mode: Mode = "each"
+    commands: list[Command]
+
+
+class _LooseBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The same, with the commands not yet looked at."""
+
+    mode: Mode = "each"
+    commands: list[msgspec.Raw]
+
+
+class BatchItem(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What became of one command: where its event stands and what it is about, or why not."""
+
+    status: Literal["recorded", "replayed", "unchanged", "refused"]
+    position: int | None = None
+    id: str | None = None
+    error: ProblemBody | None = None
+
+
+class BatchAnswer(msgspec.Struct, frozen=True):
+    """One result a command, in order; ``position`` is the highest that any of them has."""
+
+    mode: Mode
+    recorded: int
+    replayed: int
+    unchanged: int
+    refused: int
+    position: int | None
+    results: list[BatchItem]
+
+
+class RefusedBatch(ProblemBody, frozen=True, omit_defaults=True):
+    """The problem of an atomic batch, of which nothing was kept; ``results`` says why."""
+
+    results: tuple[BatchItem, ...] = ()
+
+
+_STRICT = msgspec.json.Decoder(BatchBody)
+_LOOSE = msgspec.json.Decoder(_LooseBody)
+_COMMAND: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Command)
+
+
+class BatchEndpoint:
+    """Takes a batch: an ASGI application of its own."""
+
+    def __init__(self, context: Context) -> None:
+        """Use the shared context."""
+        self._context = context
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Carry out the batch and answer every item of it."""
+        trace = scope[TRACE]
+        trace.route = PATH
+        caller: Caller = scope[CALLER]
+        require_allowed(caller.role, OPERATION)
+        headers: Headers = scope["headers"]
+        require_json(headers)
+        header_key = idempotency_key(headers)
+        body = await read_body(receive, BATCH_BYTES_MAX)
+        if len(body) <= INLINE_BYTES_MAX:
+            mode, items = items_of(body, caller, header_key)
+        else:
+            mode, items = await self._context.reads.off_loop(
+                lambda: items_of(body, caller, header_key)
+            )
+        self._context.metrics.batch_commands.observe(len(items))
+        results = await self._results(caller, mode, items)
+        for item in results:
+            if item.error is not None:
+                self._context.metrics.refused(item.error.code)
+        if mode == "atomic" and results[0].status == "refused":
+            refused = problem_response(trace, BatchFailed())
+            document = msgspec.structs.asdict(problems.body_of(BatchFailed()))
+            whole = RefusedBatch(
+                **document | {"request_id": trace.request_id}, results=tuple(results)
+            )
+            await respond(send, refused[0], problems.encode(whole), refused[2])
+            return
+        answer = problems.encode(_answer(mode, results))
+        await respond(send, 200, answer, [(b"content-type", b"application/json")])
+
+    async def _results(self, caller: Caller, mode: Mode, items: Sequence[Item]) -> list[BatchItem]:
+        """Carry out what can be carried out, in the batch's mode; one result an item."""
+        first = next((at for at, item in enumerate(items) if _is_refusal(item)), None)
+        if mode == "atomic" and first is not None:
+            failed = BatchFailed(item=first)
+            return [
+                _refused(cast("Refusal", item) if at == first else failed, at)
+                for at, item in enumerate(items)
+            ]
+        end = len(items) if mode == "each" or first is None else first
+        good = [cast("Command", item) for item in items[:end] if not _is_refusal(item)]
+        outcomes = iter(await self._context.submit(caller, good, mode) if good else ())
+        results = [
+            _refused(cast("Refusal", item), at)
+            if _is_refusal(item)
+            else _result(next(outcomes), at)
+            for at, item in enumerate(items[:end])
+        ]
+        if first is None or end == len(items):
+            return results
+        stopped = next((at for at, item in enumerate(results) if item.status == "refused"), None)
+        if stopped is None:
+            stopped = first
+            results.append(_refused(cast("Refusal", items[first]), first))
+        rest = NotAttempted(item=stopped)
+        return results + [_refused(rest, at) for at in range(len(results), len(items))]
+
+
+def items_of(body: bytes, caller: Caller, header_key: str | None) -> tuple[Mode, list[Item]]:
+    """The mode and the commands of a batch; what is wrong with one of them stands in its place.
+
+    Raises:
+        Problem: the body as a whole is malformed, empty, or has too many commands.
+    """
+    mode, items = _decoded(body)
+    if not 1 <= len(items) <= COMMANDS_MAX:
+        rule = f"1 to {COMMANDS_MAX} commands"
+        raise malformed(FieldError(rule, "commands", "/commands"))
+    for at, item in enumerate(items):
+        if _is_refusal(item):
+            continue
+        command = cast("Command", item)
+        if not is_allowed(caller.role, operation_of(type(command))):
+            items[at] = Problem(FORBIDDEN)
+        elif not command.key:
+            items[at] = (
+                Problem(KEY_REQUIRED, fields=[FieldError("required", "key", "/key")])
+                if header_key is None
+                else msgspec.structs.replace(command, key=f"{header_key}/{at}")
+            )
+    return mode, items
+
+
+def _decoded(body: bytes) -> tuple[Mode, list[Item]]:
+    """The items of a batch, from one decoding where all are good."""
+    try:
+        strict = decode(_STRICT, body)
+    except Problem:
+        loose = _decoded_loosely(body)
+    else:
+        return strict.mode, list(strict.commands)
+    return loose.mode, [_item(raw) for raw in loose.commands[: COMMANDS_MAX + 1]]
+
+
+def _decoded_loosely(body: bytes) -> _LooseBody:
+    """The batch with its items not looked at.
+
+    Raises:
+        Problem: what is around the items is malformed.
+    """
+    loose = decode_shallow(_LOOSE, body)
+    require_unique_outer_members(body)
+    return loose
+
+
+def _item(raw: msgspec.Raw) -> Item:
+    """The command behind an item, or what is wrong with it."""
+    try:
+        return cast("Command", decode(_COMMAND, raw))
+    except Problem as problem:
+        return problem
+
+
+def _is_refusal(item: Item) -> bool:
+    """Whether the item was refused before it was tried."""
+    return isinstance(item, Problem | LedgerError)
+
+
+def _result(outcome: Outcome, at: int) -> BatchItem:
+    """What became of a command that was tried."""
+    if outcome.error is not None:
+        return _refused(outcome.error, at)
+    if outcome.event is None:
+        return BatchItem(outcome.status, outcome.position)
+    return BatchItem(
+        outcome.status, outcome.position, answers.id_of(outcome.event, outcome.position)
+    )
+
+
+def _refused(error: Refusal, at: int) -> BatchItem:
+    """The refusal of one item, its fields found from the body's root."""
+    document = problems.body_of(error)
+    fields = tuple(
+        msgspec.structs.replace(field, pointer=f"/commands/{at}{field.pointer or ''}")
+        for field in document.errors
+    )
+    return BatchItem("refused", None, None, msgspec.structs.replace(document, errors=fields))
+
+
+def _answer(mode: Mode, results: list[BatchItem]) -> BatchAnswer:
+    """The results with their counts."""
+    counts = {"recorded": 0, "replayed": 0, "unchanged": 0, "refused": 0}
+    for item in results:
+        counts[item.status] += 1
+    position = max((item.position for item in results if item.position is not None), default=None)
+    return BatchAnswer(mode, **counts, position=position, results=results)

@@ -1,0 +1,174 @@
+"""The outermost layer of the server: who calls, under which request id, and how it ended.
+
+Everything but health and the documents is answered only to a valid key: the check is here, before
+any route is looked for, so that no route can be without it. Every failure becomes a problem
+document here, and every request one line of the log, which names the route's template and never
+the path, the body or a person.
+"""
+
+import asyncio
+import re
+import traceback
+from collections.abc import Sequence
+from types import TracebackType
+
+import msgspec
+import psycopg
+import sqlalchemy.exc
+import structlog
+
+from api import clock, problems
+from api.context import Context
+from api.problems import DATABASE_UNAVAILABLE, INTERNAL_ERROR, Problem
+from api.wire import App, Message, Receive, Scope, Send
+from ledger_core.errors import LedgerError
+
+PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
+UNMATCHED = "(none)"
+
+CALLER = "ledger.caller"
+TRACE = "ledger.trace"
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{8,64}")
+_UNAVAILABLE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.InterfaceError,
+    sqlalchemy.exc.TimeoutError,
+)
+
+_log = structlog.get_logger("ledger.http")
+
+
+class Trace(msgspec.Struct):
+    """What is known of a request as it goes along, for its line in the log."""
+
+    request_id: str
+    route: str = UNMATCHED
+    code: str | None = None
+    status: int = 0
+
+
+class Edge:
+    """ASGI middleware: authenticates, catches, counts and logs."""
+
+    def __init__(self, app: App, context: Context) -> None:
+        """Wrap an ASGI application."""
+        self._app = app
+        self._context = context
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        loop = asyncio.get_running_loop()
+        begun_at = loop.time()
+        trace = Trace(_request_id(scope["headers"]))
+        scope[TRACE] = trace
+        # Routes are matched on the path as it was sent: an encoded slash is part of an id.
+        scope["path"] = scope.get("raw_path", scope["path"].encode()).decode("ascii", "replace")
+        request_id = (b"x-request-id", trace.request_id.encode())
+
+        async def send_traced(message: Message) -> None:
+            """Note the status and add the request id."""
+            if message["type"] == "http.response.start":
+                trace.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), request_id]
+            await send(message)
+
+        try:
+            if scope["path"] not in PUBLIC_PATHS:
+                scope[CALLER] = await self._context.key_ring.caller(scope["headers"])
+            await self._app(scope, receive, send_traced)
+        except Exception as error:  # noqa: BLE001 - every failure is answered, and logged safely
+            if trace.status:
+                _log_failure(trace, error)
+            else:
+                await _answer(trace, error, send_traced)
+        finally:
+            self._finish(scope, trace, loop.time() - begun_at)
+
+    def _finish(self, scope: Scope, trace: Trace, seconds: float) -> None:
+        """Count the request and write its line."""
+        route = scope.get("route")
+        if trace.route == UNMATCHED and route is not None:
+            trace.route = route.path
+        metrics = self._context.metrics
+        method = scope["method"] if trace.route != UNMATCHED else "-"
+        metrics.answered(method, trace.route, trace.status, seconds)
+        if trace.code is not None:
+            metrics.refused(trace.code)
+        caller = scope.get(CALLER)
+        _log.info(
+            "request",
+            request_id=trace.request_id,
+            method=method,
+            route=trace.route,
+            status=trace.status,
+            code=trace.code,
+            ms=round(seconds * 1_000, 2),
+            key_id=None if caller is None else caller.key_id,
+            ledger_id=None if caller is None else caller.ledger_id,
+        )
+
+
+async def respond(
+    send: Send, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]]
+) -> None:
+    """Send a whole response."""
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def problem_response(
+    trace: Trace, error: Problem | LedgerError
+) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    """Status, body and headers of a refusal, noted in the trace."""
+    document = problems.body_of(error)
+    trace.code = document.code
+    body = problems.encode(msgspec.structs.replace(document, request_id=trace.request_id))
+    headers = [(b"content-type", problems.CONTENT_TYPE.encode())]
+    headers += [
+        (name.lower().encode(), value.encode()) for name, value in problems.headers_of(error)
+    ]
+    return document.status, body, headers
+
+
+async def _answer(trace: Trace, error: Exception, send: Send) -> None:
+    """Answer a failed request with its problem."""
+    if isinstance(error, _UNAVAILABLE):
+        retry = (("Retry-After", str(problems.RETRY_AFTER_S)),)
+        error = Problem(DATABASE_UNAVAILABLE, headers=retry)
+    elif not isinstance(error, Problem | LedgerError):
+        _log_failure(trace, error)
+        error = Problem(INTERNAL_ERROR)
+    await respond(send, *problem_response(trace, error))
+
+
+def _log_failure(trace: Trace, error: Exception) -> None:
+    """Log an unexpected failure by its type and place; its message may hold what was sent."""
+    _log.error(
+        "failure",
+        request_id=trace.request_id,
+        error_type=type(error).__name__,
+        frames=frames_of(error.__traceback__),
+    )
+
+
+def frames_of(trace: TracebackType | None) -> list[str]:
+    """Where a failure happened, without any value: file, line and function of each frame."""
+    return [
+        f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}"
+        for frame in traceback.extract_tb(trace)
+    ]
+
+
+def _request_id(headers: Sequence[tuple[bytes, bytes]]) -> str:
+    """The caller's request id where it is a sane one, else a new one."""
+    for name, value in headers:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value) is not None:
+            return value.decode()
+    return clock.new_uuid().hex

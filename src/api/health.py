@@ -1,0 +1,74 @@
+"""Health, for machines that ask without a key: alive, ready, figures. None names a customer."""
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from api.context import Context
+from api.edge import TRACE
+from api.metrics import CONTENT_TYPE
+from api.problems import RETRY_AFTER_S, Kind, Problem
+from api.sql import driver_connection
+from api.standing import Standing, standings
+
+WRITER_STOPPED = Kind(503, "writer_stopped", "A ledger's writer has stopped.")
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """The server answers; how far each projection is behind its ledger."""
+
+    status: str
+    lag_events: dict[str, int]
+
+
+def routes(context: Context) -> list[Route]:
+    """The routes of health."""
+
+    async def livez(_request: Request) -> Response:
+        """The process runs."""
+        return _json({"status": "alive"})
+
+    async def readyz(_request: Request) -> Response:
+        """The database answers and no writer has stopped; lag is told, and is no failure."""
+        found = await _standings(context)
+        if not all(writer.is_running for writer in context.runtime.writers().values()):
+            raise Problem(WRITER_STOPPED, headers=(("Retry-After", str(RETRY_AFTER_S)),))
+        lags = [(name, view.lag_events) for at in found for name, view in at.projections.items()]
+        worst = {name: max(lag for other, lag in lags if other == name) for name, _ in lags}
+        return _json(Ready("ready", worst))
+
+    async def metrics(_request: Request) -> Response:
+        """Every figure in Prometheus' text format."""
+        found = await _standings(context)
+        body = context.metrics.render(context.runtime.writers(), found)
+        return Response(body, media_type=CONTENT_TYPE)
+
+    return [
+        _route("/livez", livez),
+        _route("/readyz", readyz),
+        _route("/metrics", metrics),
+    ]
+
+
+async def _standings(context: Context) -> list[Standing]:
+    """Where every ledger stands."""
+    return await context.reads.run(lambda connection: standings(driver_connection(connection)))
+
+
+def _route(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
+    """A route that notes its template for the log."""
+
+    async def traced(request: Request) -> Response:
+        """Note the template, then answer."""
+        request.scope[TRACE].route = path
+        return await endpoint(request)
+
+    return Route(path, traced, methods=["GET"], name=path.removeprefix("/"))
+
+
+def _json(value: object) -> Response:
+    """A JSON response."""
+    return Response(msgspec.json.encode(value), media_type="application/json")

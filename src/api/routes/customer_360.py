@@ -1,0 +1,211 @@
+"""Routes of customers as the bank sees them: profile, accounts, activity and flags in one read.
+
+Personal data is unsealed here and nowhere else; once a person was forgotten there is no profile.
+"""
+
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import Annotated
+
+import sqlalchemy
+from fastapi import Query
+from pydantic import Field
+
+from api.parameters import AsOfQuery, Fresh, Page
+from api.routes.balances import BalanceAnswer, balance_answer
+from api.routes.risk_flags import FlagAnswer
+from api.sql import driver_connection
+from api.views import (
+    Answer,
+    Decimal,
+    Listing,
+    Minor,
+    PathId,
+    Reader,
+    ReaderOf,
+    Reflecting,
+    ViewRoute,
+    moment,
+    plain,
+)
+from ledger_core.journal import EntryKind, Side
+from ledger_core.money import decimal_text
+from projections.customer_360 import Profile
+from projections.customer_queries import Activity, Customer360, customer, customers
+
+RECENT_DEFAULT = 20
+RECENT_MAX = 100
+
+Clear = dict[str, str] | None
+
+
+class CustomerAnswer(Answer):
+    """A customer; `profile` is null once the person was forgotten."""
+
+    customer_id: str
+    profile: dict[str, str] | None
+    erased: bool
+    registered_at: datetime
+    last_position: int
+
+
+class CustomersAnswer(Listing):
+    """Customers, by customer id, as they are now."""
+
+    customers: list[CustomerAnswer]
+
+
+class LinkedAccount(Answer):
+    """An account of the customer's, in which roles, and its balance."""
+
+    roles: list[str]
+    balance: BalanceAnswer
+
+
+class ActivityAnswer(Answer):
+    """A posting on one of the customer's accounts."""
+
+    account_id: str
+    currency: str
+    scale: int
+    position: int
+    line: int
+    entry_id: str
+    kind: EntryKind
+    recorded_at: datetime
+    value_date: date
+    side: Side
+    amount_minor: Minor
+    amount: Decimal
+    balance_minor: Minor
+    counterparties: list[str]
+    reference: str | None
+    description: str | None
+
+
+class Customer360Answer(Reflecting):
+    """Everything about a customer; `profile` is null once the person was forgotten."""
+
+    customer_id: str
+    profile: dict[str, str] | None
+    erased: bool
+    registered_at: datetime
+    last_position: int
+    accounts: list[LinkedAccount]
+    recent: list[ActivityAnswer]
+    flags: list[FlagAnswer]
+
+
+class CustomersQuery(Fresh, Page):
+    """Which page."""
+
+
+class CustomerQuery(AsOfQuery):
+    """When, and how much of the activity."""
+
+    recent: int = Field(default=RECENT_DEFAULT, ge=1, le=RECENT_MAX)
+
+
+async def get_customer(
+    reader: ReaderOf, customer_id: PathId, query: Annotated[CustomerQuery, Query()]
+) -> Customer360Answer:
+    """Profile, accounts with balances, newest activity and open flags of a customer."""
+    await reader.wait(query)
+    as_of = moment(query.as_of, query.as_of_position)
+
+    def read(connection: sqlalchemy.Connection) -> tuple[Customer360, Clear]:
+        """The customer, and the profile in clear."""
+        found = customer(
+            connection, reader.ledger_id, customer_id, as_of=as_of, recent=query.recent
+        )
+        return found, _unsealed(reader, connection, [found])[0]
+
+    found, profile = await reader.run(read)
+    return Customer360Answer(
+        customer_id=found.customer_id,
+        profile=profile,
+        erased=profile is None,
+        registered_at=found.registered_at,
+        last_position=found.last_position,
+        accounts=[
+            LinkedAccount(roles=list(item.roles), balance=balance_answer(item.balance))
+            for item in found.accounts
+        ],
+        recent=[_activity(item) for item in found.recent],
+        flags=[FlagAnswer(**plain(flag)) for flag in found.flags],
+        position=found.position,
+        recorded_at=found.recorded_at,
+    )
+
+
+async def list_customers(
+    reader: ReaderOf, query: Annotated[CustomersQuery, Query()]
+) -> CustomersAnswer:
+    """All customers, by customer id, as they are now."""
+    await reader.wait(query)
+    place = reader.place("list_customers", query)
+    after = None if place is None else str(place.after[0])
+
+    def read(connection: sqlalchemy.Connection) -> tuple[CustomersAnswer, str | None]:
+        """A page of customers with profiles in clear, and where the next begins."""
+        page = customers(connection, reader.ledger_id, after=after, limit=query.limit)
+        clear = _unsealed(reader, connection, page.items)
+        shown = [_customer(item, profile) for item, profile in zip(page.items, clear, strict=True)]
+        answer = CustomersAnswer(
+            customers=shown, next="", position=page.position, recorded_at=page.recorded_at
+        )
+        return answer, page.next_after
+
+    answer, next_after = await reader.run(read)
+    key = None if next_after is None else (next_after,)
+    cursor = reader.cursor("list_customers", query, answer.position, key)
+    return answer.model_copy(update={"next": cursor})
+
+
+def _unsealed(
+    reader: Reader, connection: sqlalchemy.Connection, found: Iterable[Profile | Customer360]
+) -> list[Clear]:
+    """The profiles in clear; ``None`` where the person was forgotten, in view or key store."""
+    found = list(found)
+    clear = reader.context.runtime.vault.unseal_many(
+        driver_connection(connection),
+        reader.ledger_id,
+        {item.subject: item.sealed for item in found if not item.erased},
+    )
+    profiles: list[Clear] = []
+    for item in found:
+        personal = clear.get(item.subject)
+        profiles.append(None if personal is None else {**item.public, **personal})
+    return profiles
+
+
+def _customer(item: Profile, profile: Clear) -> CustomerAnswer:
+    """A customer of a listing as a document."""
+    return CustomerAnswer(
+        customer_id=item.customer_id,
+        profile=profile,
+        erased=profile is None,
+        registered_at=item.registered_at,
+        last_position=item.last_position,
+    )
+
+
+def _activity(item: Activity) -> ActivityAnswer:
+    """A posting as a document."""
+    return ActivityAnswer(**plain(item), amount=decimal_text(item.amount_minor, item.scale))
+
+
+VIEWS = (
+    ViewRoute(
+        path="/v1/customers",
+        operation="list_customers",
+        endpoint=list_customers,
+        summary="Customers",
+    ),
+    ViewRoute(
+        path="/v1/customers/{customer_id}",
+        operation="get_customer",
+        endpoint=get_customer,
+        summary="Everything about a customer",
+    ),
+)

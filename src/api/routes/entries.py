@@ -1,0 +1,84 @@
+"""Routes of journal entries: book one of any number of postings, and read one."""
+
+from typing import Annotated
+
+import sqlalchemy
+from fastapi import Query
+from fastapi.responses import Response
+
+from api import answers
+from api.command_routes import CommandRoute
+from api.parameters import Fresh
+from api.sql import driver_connection
+from api.views import PathId, ReaderOf, ViewRoute
+from ledger_core import events, log
+from ledger_core.entries import PostEntry
+from ledger_core.errors import EntryNotFound
+from ledger_core.fields import ENTRY_PREFIX, position_of
+from ledger_core.journal import JournalEntryPosted, entry_id_at
+
+COMMANDS = (
+    CommandRoute(
+        path="/v1/entries",
+        command=PostEntry,
+        event=JournalEntryPosted,
+        summary="Book an entry of 2 to 1,000 postings, balanced in every currency",
+        example={
+            "postings": [
+                {
+                    "account_id": "anna-current",
+                    "side": "debit",
+                    "amount": "250",
+                    "currency": "EUR",
+                },
+                {"account_id": "fees", "side": "credit", "amount": "250", "currency": "EUR"},
+            ],
+            "description": "Account fee for May",
+        },
+    ),
+)
+
+
+class EntryDocument(answers.EntryAnswer, frozen=True, omit_defaults=True):
+    """A journal entry, and where it was reversed, if it was."""
+
+    reversed_position: int | None = None
+
+
+async def get_entry(
+    reader: ReaderOf, entry_id: PathId, query: Annotated[Fresh, Query()]
+) -> Response:
+    """A journal entry, by its own id or the one that the ledger gave it."""
+    await reader.wait(query)
+    found = await reader.run(lambda connection: _entry(connection, reader.ledger_id, entry_id))
+    return Response(answers.encode(found), media_type="application/json")
+
+
+def _entry(connection: sqlalchemy.Connection, ledger_id: int, entry_id: str) -> EntryDocument:
+    """The entry of that id.
+
+    Raises:
+        EntryNotFound: none.
+    """
+    raw = driver_connection(connection)
+    places = log.find_identities(raw, ledger_id, entry_id)
+    position = places.get("entry") or position_of(entry_id, ENTRY_PREFIX)
+    stored = log.read_events(raw, ledger_id, position - 1, 1) if position else []
+    if not stored or stored[0].position != position:
+        raise EntryNotFound(field="entry_id")
+    event = events.decode(stored[0].type, stored[0].version, stored[0].data)
+    if not isinstance(event, JournalEntryPosted) or entry_id_at(event, position) != entry_id:
+        raise EntryNotFound(field="entry_id")
+    answer = answers.entry_answer(event, position, stored[0].recorded_at)
+    values = {name: getattr(answer, name) for name in answer.__struct_fields__}
+    return EntryDocument(**values, reversed_position=places.get("reversal"))
+
+
+VIEWS = (
+    ViewRoute(
+        path="/v1/entries/{entry_id}",
+        operation="get_entry",
+        endpoint=get_entry,
+        summary="A journal entry",
+    ),
+)

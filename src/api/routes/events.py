@@ -1,0 +1,118 @@
+"""Routes of the log itself: every event as it is stored, for auditors and for other systems.
+
+Personal data stays sealed: what is given out is what was hashed.
+"""
+
+from typing import Annotated
+
+import msgspec
+from fastapi import Path, Query
+from fastapi.responses import Response
+from pydantic import Field
+
+from api.parameters import LIMIT_DEFAULT, LIMIT_MAX, Fresh, Position
+from api.problems import NOT_FOUND, Problem
+from api.sql import driver_connection
+from api.views import ReaderOf, ViewRoute
+from ledger_core import log
+from ledger_core.log import StoredEvent
+
+
+class EventsQuery(Fresh):
+    """Which events."""
+
+    after: Position = Field(default=0, description="Events after this position.")
+    limit: int = Field(default=LIMIT_DEFAULT, ge=1, le=LIMIT_MAX)
+
+
+class EventAnswer(msgspec.Struct, frozen=True):
+    """An event as it stands in the log; ``data`` is its exact JSON text, amounts as integers."""
+
+    position: int
+    recorded_at: str
+    type: str
+    version: int
+    tags: tuple[str, ...]
+    command_key: str | None
+    actor: str
+    data: msgspec.Raw
+    leaf_hash: str
+
+
+class EventsAnswer(msgspec.Struct, frozen=True):
+    """Events in order; go on ``after`` the last of them. ``position`` is the log's head."""
+
+    events: tuple[EventAnswer, ...]
+    position: int
+    next_after: int | None
+
+
+def event_answer(event: StoredEvent) -> EventAnswer:
+    """A stored event as a document."""
+    return EventAnswer(
+        event.position,
+        event.recorded_at.isoformat(),
+        event.type,
+        event.version,
+        tuple(event.tags),
+        event.command_key,
+        event.actor,
+        msgspec.Raw(event.data),
+        event.leaf_hash.hex(),
+    )
+
+
+async def list_events(reader: ReaderOf, query: Annotated[EventsQuery, Query()]) -> Response:
+    """The log's events after a position, as they are stored."""
+    await reader.wait(query)
+    found, head = await reader.run(
+        lambda connection: (
+            log.read_events(
+                driver_connection(connection), reader.ledger_id, query.after, query.limit
+            ),
+            log.read_head(driver_connection(connection), reader.ledger_id),
+        )
+    )
+    last = found[-1].position if found else query.after
+    answer = EventsAnswer(
+        tuple(event_answer(event) for event in found),
+        head.position,
+        last if last < head.position else None,
+    )
+    return _json(answer)
+
+
+async def get_event(
+    reader: ReaderOf, position: Annotated[Position, Path()], query: Annotated[Fresh, Query()]
+) -> Response:
+    """One event, as it is stored."""
+    await reader.wait(query)
+    found = await reader.run(
+        lambda connection: log.read_events(
+            driver_connection(connection), reader.ledger_id, position - 1, 1
+        )
+    )
+    if not found or found[0].position != position:
+        raise Problem(NOT_FOUND)
+    return _json(event_answer(found[0]))
+
+
+def _json(answer: msgspec.Struct) -> Response:
+    """A JSON response."""
+    return Response(msgspec.json.encode(answer), media_type="application/json")
+
+
+VIEWS = (
+    ViewRoute(
+        path="/v1/events",
+        operation="list_events",
+        endpoint=list_events,
+        summary="Events after a position",
+    ),
+    ViewRoute(
+        path="/v1/events/{position}",
+        operation="get_event",
+        endpoint=get_event,
+        summary="One event",
+    ),
+)

@@ -1,0 +1,130 @@
+"""Routes of statements: the postings of one account with a running balance."""
+
+from datetime import date, datetime
+from typing import Annotated, Literal
+
+from fastapi import Query
+from pydantic import Field
+
+from api.parameters import DatedQuery, Day, Page
+from api.views import (
+    Answer,
+    Decimal,
+    Listing,
+    Minor,
+    PathId,
+    ReaderOf,
+    ViewRoute,
+    moment,
+    plain,
+    require_span,
+)
+from ledger_core.accounts import AccountType
+from ledger_core.journal import EntryKind, Side
+from ledger_core.money import decimal_text
+from projections.statement_queries import StatementPage, statement
+
+
+class LineAnswer(Answer):
+    """One posting; `balance_minor` is the balance after it, in booking order."""
+
+    position: int
+    line: int
+    entry_id: str
+    kind: EntryKind
+    recorded_at: datetime
+    booking_date: date
+    value_date: date
+    side: Side
+    amount_minor: Minor
+    amount: Decimal
+    balance_minor: Minor
+    balance: Decimal
+    counterparties: list[str]
+    reference: str | None
+    description: str | None
+
+
+class StatementAnswer(Listing):
+    """A page of an account's statement, with the balances before and after the whole of it."""
+
+    account_id: str
+    account_type: AccountType
+    currency: str
+    scale: int
+    normal_side: Side
+    name: str | None
+    value_date: date | None
+    from_date: date | None
+    to_date: date | None
+    opening_minor: Minor
+    opening: Decimal
+    closing_minor: Minor
+    closing: Decimal
+    lines: list[LineAnswer]
+
+
+class StatementQuery(DatedQuery, Page):
+    """Which lines, and when."""
+
+    from_date: Day | None = Field(default=None, description="First value date of the lines.")
+    to_date: Day | None = Field(default=None, description="Last value date of the lines.")
+    order: Literal["oldest_first", "newest_first"] = "oldest_first"
+
+
+def statement_answer(page: StatementPage, cursor: str) -> StatementAnswer:
+    """A page of a statement as a document."""
+    scale = page.scale
+    document = plain(page)
+    del document["next_after"]
+    document["lines"] = [
+        LineAnswer(
+            **shown,
+            amount=decimal_text(line.amount_minor, scale),
+            balance=decimal_text(line.balance_minor, scale),
+        )
+        for shown, line in zip(document["lines"], page.lines, strict=True)
+    ]
+    return StatementAnswer(
+        **document,
+        opening=decimal_text(page.opening_minor, scale),
+        closing=decimal_text(page.closing_minor, scale),
+        next=cursor,
+    )
+
+
+async def get_statement(
+    reader: ReaderOf, account_id: PathId, query: Annotated[StatementQuery, Query()]
+) -> StatementAnswer:
+    """Every posting on the account, in booking order, with the balance after each."""
+    require_span(query.from_date, query.to_date)
+    await reader.wait(query)
+    place = reader.place("get_statement", query, account_id=account_id)
+    page = await reader.run(
+        lambda connection: statement(
+            connection,
+            reader.ledger_id,
+            account_id,
+            as_of=moment(query.as_of, query.as_of_position, place),
+            value_date=query.value_date,
+            from_date=query.from_date,
+            to_date=query.to_date,
+            after=None if place is None else (int(place.after[0]), int(place.after[1])),
+            limit=query.limit,
+            newest_first=query.order == "newest_first",
+        )
+    )
+    cursor = reader.cursor(
+        "get_statement", query, page.position, page.next_after, account_id=account_id
+    )
+    return statement_answer(page, cursor)
+
+
+VIEWS = (
+    ViewRoute(
+        path="/v1/accounts/{account_id}/statement",
+        operation="get_statement",
+        endpoint=get_statement,
+        summary="The statement of an account",
+    ),
+)

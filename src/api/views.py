@@ -1,0 +1,190 @@
+"""What the routes of views share: their line in the table, waiting, cursors, money on the wire."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import sqlalchemy
+from fastapi import Depends, Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from api import cursors
+from api.command_routes import path_id
+from api.context import Context
+from api.cursors import Key, Place
+from api.key_ring import Caller
+from api.parameters import Fresh, Page, caller_of, filters_of
+from api.problems import FieldError, malformed
+from api.sql import driver_connection
+from ledger_core.errors import ValidationFailed
+from ledger_core.fields import require_id, require_text
+from projections import runner
+from projections.reading import AsOf, PositionAhead
+
+# How long to sleep between two looks at projections that are behind: at first and at most.
+POLL_S_MIN = 0.005
+POLL_S_MAX = 0.1
+
+_T = TypeVar("_T")
+
+Minor = Annotated[str, Field(description="Minor units.", pattern="^-?[0-9]+$", examples=["1250"])]
+Decimal = Annotated[str, Field(description="The same, as people write it.", examples=["12.50"])]
+
+
+class ViewRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a view is read; ``operation`` is its name in the table of roles."""
+
+    path: str
+    operation: str
+    endpoint: Callable[..., Any]
+    summary: str
+
+
+class Answer(BaseModel):
+    """A document that a view answers with."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Reflecting(Answer):
+    """An answer that says which moment of the ledger it reflects."""
+
+    position: int = Field(description="The answer reflects everything up to this position.")
+    recorded_at: datetime | None = Field(description="When that position was recorded.")
+
+
+class Listing(Reflecting):
+    """A page of a listing."""
+
+    next: str = Field(description="The cursor of the next page; empty at the end.")
+
+
+class Reader:
+    """The read side as one caller has it: one ledger, and nothing else."""
+
+    def __init__(self, context: Context, caller: Caller) -> None:
+        """Read for that caller."""
+        self.context = context
+        self.ledger_id = caller.ledger_id
+        self._secret = context.runtime.settings.server_secret
+
+    async def run(self, query: Callable[[sqlalchemy.Connection], _T]) -> _T:
+        """The query's answer."""
+        return await self.context.reads.run(query)
+
+    async def wait(self, query: Fresh) -> None:
+        """Wait until the views reflect the position that the request asks for.
+
+        Raises:
+            PositionAhead: they do not within the time that the request allows.
+        """
+        asked = query.min_position
+        if asked is None:
+            return
+        loop = asyncio.get_running_loop()
+        end, pause_s = loop.time() + query.wait_s, POLL_S_MIN
+        while (reached := await self.run(self._reached)) < asked:
+            left_s = end - loop.time()
+            if left_s <= 0:
+                raise PositionAhead(asked, reached)
+            await asyncio.sleep(min(pause_s, left_s))
+            pause_s = min(2 * pause_s, POLL_S_MAX)
+
+    def place(self, operation: str, query: Page, **ids: str) -> Place | None:
+        """Where the page begins, if it is not the first.
+
+        Raises:
+            Problem: the cursor is not one of this listing.
+        """
+        if query.cursor is None:
+            return None
+        scope = cursors.Scope(self.ledger_id, operation, filters_of(query, **ids))
+        return cursors.read(self._secret, scope, query.cursor)
+
+    def cursor(
+        self, operation: str, query: Page, position: int, after: Key | None, **ids: str
+    ) -> str:
+        """The cursor for what comes after a page; empty where nothing does."""
+        if after is None:
+            return ""
+        scope = cursors.Scope(self.ledger_id, operation, filters_of(query, **ids))
+        return cursors.write(self._secret, scope, Place(position, after))
+
+    def _reached(self, connection: sqlalchemy.Connection) -> int:
+        """The position that every view reflects."""
+        found = runner.positions(driver_connection(connection), self.ledger_id)
+        return min((position for position, _ in found.values()), default=0)
+
+
+async def reader_of(request: Request) -> Reader:
+    """The reader for whoever sent the request."""
+    return Reader(request.app.state.context, await caller_of(request))
+
+
+def moment(as_of: datetime | None, as_of_position: int | None, place: Place | None = None) -> AsOf:
+    """The moment that a request is about; a later page is about that of the first."""
+    if place is not None:
+        return AsOf(place.position)
+    return AsOf(as_of_position, as_of)
+
+
+def require_span(first: date | None, last: date | None) -> None:
+    """A span of days does not end before it begins.
+
+    Raises:
+        Problem: it does.
+    """
+    if first is not None and last is not None and last < first:
+        raise malformed(FieldError("not before from_date", "to_date"))
+
+
+def plain(value: Any) -> dict[str, Any]:  # noqa: ANN401 - any answer of a query
+    """The fields of a query's answer, nested ones too, with amounts as strings of minor units."""
+    shown: dict[str, Any] = _plain(msgspec.to_builtins(value, builtin_types=(datetime, date)))
+    return shown
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - walks any JSON-like value
+    """A value with every ``…_minor`` below it as a string, and tuples as lists."""
+    if isinstance(value, Mapping):
+        return {
+            name: str(item) if _is_amount(name, item) else _plain(item)
+            for name, item in value.items()
+        }
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _is_amount(name: object, item: object) -> bool:
+    """Whether a member is an amount in minor units."""
+    return isinstance(name, str) and name.endswith("_minor") and isinstance(item, int)
+
+
+def _id(segment: str) -> str:
+    """The id that a segment of the address names."""
+    return _checked(path_id(segment))
+
+
+def _checked(value: str) -> str:
+    """An id of the form that ids have."""
+    try:
+        require_id(value, field="id")
+    except ValidationFailed as error:
+        raise ValueError(error.rule) from None
+    return value
+
+
+def _text(value: str) -> str:
+    """A text of the form that texts have."""
+    try:
+        require_text(value, field="text")
+    except ValidationFailed as error:
+        raise ValueError(error.rule) from None
+    return value
+
+
+PathId = Annotated[str, AfterValidator(_id)]
+QueryId = Annotated[str, AfterValidator(_checked)]
+QueryText = Annotated[str, AfterValidator(_text)]
+ReaderOf = Annotated[Reader, Depends(reader_of)]

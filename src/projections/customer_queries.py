@@ -1,0 +1,255 @@
+"""Customer 360: everything about a customer in one read."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+import msgspec
+import sqlalchemy
+from sqlalchemy import func, select, true
+
+from ledger_core.accounts import Account
+from ledger_core.errors import CustomerNotFound
+from ledger_core.journal import Side, entry_id_at
+from projections.balance_queries import Balance, accounts_of_ids, balances_of
+from projections.customer_360 import Profile, evolve
+from projections.customer_360 import customers as customers_table
+from projections.flag_queries import open_flags
+from projections.links import events_of, linked_accounts
+from projections.reading import NOW, AsOf, Page, Reading, page_size, resolve
+from projections.risk_rules import Flag
+from projections.statement_queries import entries_at
+from projections.statements import statement_lines
+
+PROJECTIONS_READ = ("balances", "statements", "customer_360", "event_tags", "risk_flags")
+FLAGS_MAX = 100
+"""How many open flags are shown, the newest; ``flag_queries`` has them all."""
+
+_FIELDS = msgspec.json.Decoder(dict[str, str])
+_SIDES: dict[str, Side] = {"D": "debit", "C": "credit"}
+_COLUMNS = (
+    customers_table.c.customer_id,
+    customers_table.c.customer_no,
+    customers_table.c.subject,
+    customers_table.c.sealed,
+    customers_table.c.public,
+    customers_table.c.erased,
+    customers_table.c.registered_at,
+    customers_table.c.last_position,
+)
+
+
+class CustomerAccount(msgspec.Struct, frozen=True):
+    """An account of the customer's: in which roles, and its balance."""
+
+    roles: tuple[str, ...]
+    balance: Balance
+
+
+class Activity(msgspec.Struct, frozen=True, kw_only=True):
+    """A posting on one of the customer's accounts; the balance is the account's after it."""
+
+    account_id: str
+    currency: str
+    scale: int
+    position: int
+    line: int
+    entry_id: str
+    kind: str
+    recorded_at: datetime
+    value_date: date
+    side: Side
+    amount_minor: int
+    balance_minor: int
+    counterparties: tuple[str, ...]
+    reference: str | None
+    description: str | None
+
+
+class Customer360(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer's profile, accounts, newest activity and open flags.
+
+    ``sealed`` is ciphertext under the key of ``subject``, empty once the person was erased.
+    """
+
+    customer_id: str
+    subject: str
+    sealed: dict[str, str]
+    public: dict[str, str]
+    erased: bool
+    registered_at: datetime
+    last_position: int
+    accounts: tuple[CustomerAccount, ...]
+    recent: tuple[Activity, ...]
+    flags: tuple[Flag, ...]
+    position: int
+    recorded_at: datetime | None
+
+
+def customer(
+    conn: sqlalchemy.Connection,
+    ledger_id: int,
+    customer_id: str,
+    *,
+    as_of: AsOf = NOW,
+    recent: int = 20,
+) -> Customer360:
+    """Everything about a customer at a moment, with the ``recent`` newest postings.
+
+    Raises:
+        LedgerNotFound: no such ledger.
+        PositionAhead: that position is not projected yet.
+        CustomerNotFound: no such customer at that moment.
+    """
+    reading = resolve(conn, ledger_id, as_of, *PROJECTIONS_READ)
+    profile = _profile(conn, ledger_id, reading, customer_id)
+    roles = linked_accounts(conn, ledger_id, reading, customer_id)
+    held = accounts_of_ids(conn, ledger_id, reading, list(roles)) if roles else []
+    balances = balances_of(conn, ledger_id, reading, held, None)
+    numbers = [account.terms.account_no for account in held]
+    return Customer360(
+        customer_id=profile.customer_id,
+        subject=profile.subject,
+        sealed=profile.sealed,
+        public=profile.public,
+        erased=profile.erased,
+        registered_at=profile.registered_at,
+        last_position=profile.last_position,
+        accounts=tuple(CustomerAccount(roles[balance.account_id], balance) for balance in balances),
+        recent=_recent(conn, ledger_id, reading, held, page_size(recent)) if held else (),
+        flags=open_flags(conn, ledger_id, reading, numbers, FLAGS_MAX) if held else (),
+        position=reading.position,
+        recorded_at=reading.recorded_at,
+    )
+
+
+def customers(
+    conn: sqlalchemy.Connection, ledger_id: int, *, after: str | None = None, limit: int = 100
+) -> Page[Profile, str]:
+    """Profiles of all customers, by customer id, as they are now.
+
+    Raises:
+        LedgerNotFound: no such ledger.
+    """
+    reading = resolve(conn, ledger_id, NOW, "customer_360")
+    size = page_size(limit)
+    query = (
+        select(*_COLUMNS)
+        .where(
+            customers_table.c.ledger_id == ledger_id,
+            customers_table.c.slot == reading.slots["customer_360"],
+        )
+        .order_by(customers_table.c.customer_id)
+        .limit(size + 1)
+    )
+    if after is not None:
+        query = query.where(customers_table.c.customer_id > after)
+    found = [_profile_of(row) for row in conn.execute(query).all()]
+    shown = found[:size]
+    return Page(
+        tuple(shown),
+        shown[-1].customer_id if len(found) > size else None,
+        reading.position,
+        reading.recorded_at,
+    )
+
+
+def _profile(
+    conn: sqlalchemy.Connection, ledger_id: int, reading: Reading, customer_id: str
+) -> Profile:
+    """The customer's profile as it was.
+
+    Raises:
+        CustomerNotFound: none was registered by then.
+    """
+    row = conn.execute(
+        select(*_COLUMNS).where(
+            customers_table.c.ledger_id == ledger_id,
+            customers_table.c.slot == reading.slots["customer_360"],
+            customers_table.c.customer_id == customer_id,
+            customers_table.c.customer_no <= reading.position,
+        )
+    ).first()
+    if row is None:
+        raise CustomerNotFound(field="customer_id")
+    stored = _profile_of(row)
+    if stored.last_position <= reading.position:
+        return stored
+    profiles: dict[str, Profile] = {}
+    evolve(profiles, events_of(conn, ledger_id, reading, customer_id))
+    return profiles[customer_id]
+
+
+def _profile_of(row: Sequence[object]) -> Profile:
+    """The profile behind a row of ``_COLUMNS``."""
+    customer_id, customer_no, subject, sealed, public, erased, registered_at, last_position = row
+    return msgspec.convert(
+        {
+            "customer_id": customer_id,
+            "customer_no": customer_no,
+            "subject": subject,
+            "sealed": _FIELDS.decode(sealed),  # type: ignore[arg-type]
+            "public": _FIELDS.decode(public),  # type: ignore[arg-type]
+            "erased": erased,
+            "registered_at": registered_at,
+            "last_position": last_position,
+        },
+        Profile,
+    )
+
+
+def _recent(
+    conn: sqlalchemy.Connection,
+    ledger_id: int,
+    reading: Reading,
+    held: list[Account],
+    limit: int,
+) -> tuple[Activity, ...]:
+    """The newest postings over all the accounts, the newest first."""
+    by_number = {account.terms.account_no: account for account in held}
+    numbers = sqlalchemy.cast(list(by_number), sqlalchemy.ARRAY(sqlalchemy.BigInteger))
+    wanted = func.unnest(numbers).table_valued("account_no").render_derived()
+    lines = statement_lines.c
+    newest = (
+        select(statement_lines)
+        .where(
+            lines.ledger_id == ledger_id,
+            lines.slot == reading.slots["statements"],
+            lines.account_no == wanted.c.account_no,
+            lines.position <= reading.position,
+        )
+        .order_by(lines.position.desc(), lines.line.desc())
+        .limit(limit)
+        .lateral("newest")
+    )
+    rows = conn.execute(
+        select(newest)
+        .select_from(wanted.join(newest, true()))
+        .order_by(newest.c.position.desc(), newest.c.line.desc())
+        .limit(limit)
+    ).all()
+    entries = entries_at(conn, ledger_id, [row.position for row in rows])
+    activity: list[Activity] = []
+    for row in rows:
+        terms, entry = by_number[row.account_no].terms, entries[row.position]
+        difference = int(row.credits_after_minor) - int(row.debits_after_minor)
+        others = dict.fromkeys(posting.account_id for posting in entry.postings)
+        activity.append(
+            Activity(
+                account_id=terms.account_id,
+                currency=terms.currency,
+                scale=terms.scale,
+                position=row.position,
+                line=row.line,
+                entry_id=entry_id_at(entry, row.position),
+                kind=row.kind,
+                recorded_at=row.recorded_at,
+                value_date=row.value_date,
+                side=_SIDES[row.side],
+                amount_minor=int(row.amount_minor),
+                balance_minor=difference if terms.normal_side == "credit" else -difference,
+                counterparties=tuple(other for other in others if other != terms.account_id),
+                reference=entry.reference,
+                description=entry.description,
+            )
+        )
+    return tuple(activity)

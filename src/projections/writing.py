@@ -1,0 +1,148 @@
+"""How projections write: whole batches, by one statement a table.
+
+A ``Slot`` is the place a projection writes to: one of its two versions in one ledger. Rows go in
+by ``COPY`` where they are only ever added, and by one ``INSERT … SELECT`` from JSON where they may
+replace what is there. The database carries them out in order while the next are being prepared.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import Table
+from sqlalchemy.dialects import postgresql
+
+from ledger_core.log import Connection
+from projections.folding import Batch
+from projections.memory import Memory
+
+# Keys in a fixed order, so that the same content is the same text in every rebuild.
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+
+
+def raw_json(value: object) -> msgspec.Raw:
+    """A JSON value as it is to stand in a ``json`` column, with its keys in a fixed order."""
+    return msgspec.Raw(_ENCODER.encode(value))
+
+
+class Lane:
+    """One connection's statements, carried out in order by a thread of their own.
+
+    Within a transaction of the caller's, who leaves the connection alone meanwhile.
+    """
+
+    def __init__(self, connection: Connection, thread: ThreadPoolExecutor) -> None:
+        """Begin with nothing to do."""
+        self._connection = connection
+        self._thread = thread
+        self._pending: list[Future[None]] = []
+
+    def read(self, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+        """The rows of a query, after everything that was asked for before."""
+        return self._thread.submit(
+            lambda: self._connection.execute(query.encode(), parameters).fetchall()
+        ).result()
+
+    def execute(self, statement: str, parameters: Sequence[object]) -> None:
+        """Carry out a statement some time before ``finish`` returns."""
+        self._pending.append(self._thread.submit(self._execute, statement, parameters))
+
+    def copy(self, statement: str, data: str) -> None:
+        """Carry out a COPY some time before ``finish`` returns."""
+        self._pending.append(self._thread.submit(self._copy, statement, data))
+
+    def finish(self) -> None:
+        """Wait until everything was carried out; raises the first error."""
+        for future in self._pending:
+            future.result()
+
+    def _execute(self, statement: str, parameters: Sequence[object]) -> None:
+        """Carry out a statement now."""
+        self._connection.execute(statement.encode(), parameters)
+
+    def _copy(self, statement: str, data: str) -> None:
+        """Carry out a COPY now."""
+        with self._connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+            copy.write(data)
+
+
+@contextmanager
+def lane(connection: Connection) -> Iterator[Lane]:
+    """A lane on the connection; everything in it was carried out when the context ends."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="projections") as thread:
+        opened = Lane(connection, thread)
+        yield opened
+        opened.finish()
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One version of a projection's tables in one ledger, and the lane to write to it."""
+
+    lane: Lane
+    ledger_id: int
+    slot: int
+
+    def insert(self, table: Table, rows: Sequence[Mapping[str, object]], on_conflict: str) -> None:
+        """Insert rows, given without ``ledger_id`` and ``slot``; one statement.
+
+        ``on_conflict`` says what becomes of a row whose key is there: ``replace`` it, ``keep``
+        what is there, or the SQL of an update.
+        """
+        if rows:
+            self.lane.execute(
+                _insert_sql(table, on_conflict),
+                (self.ledger_id, self.slot, _ENCODER.encode(rows).decode()),
+            )
+
+    def copy(self, table: Table, columns: str, rows: Sequence[str]) -> None:
+        """Add rows in COPY's text format, each beginning after ``ledger_id`` and ``slot``."""
+        if rows:
+            prefix = f"{self.ledger_id}\t{self.slot}\t"
+            self.lane.copy(
+                f"COPY {table.fullname} (ledger_id, slot, {columns}) FROM STDIN",
+                prefix + f"\n{prefix}".join(rows) + "\n",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """A read model: its name, its tables, and how a batch of events changes them.
+
+    ``stage`` is ``log`` where the positions of the batch suffice to apply it, because the rest is
+    done from the log inside the database: that begins before the events are decoded.
+    """
+
+    name: str
+    tables: tuple[Table, ...]
+    apply: Callable[[Slot, Batch, Memory], None]
+    stage: Literal["log", "events"] = "events"
+
+
+@cache
+def _insert_sql(table: Table, on_conflict: str) -> str:
+    """The statement that inserts rows given as a JSON array."""
+    columns = [column for column in table.columns if column.name not in ("ledger_id", "slot")]
+    names = ", ".join(column.name for column in columns)
+    dialect: Any = postgresql.dialect()  # type: ignore[no-untyped-call]
+    types = ", ".join(f"{column.name} {column.type.compile(dialect)}" for column in columns)
+    key = ", ".join(column.name for column in table.primary_key)
+    action = on_conflict
+    if on_conflict == "keep":
+        action = "DO NOTHING"
+    elif on_conflict == "replace":
+        updates = ", ".join(
+            f"{column.name} = excluded.{column.name}"
+            for column in columns
+            if not column.primary_key
+        )
+        action = f"DO UPDATE SET {updates}"
+    return (
+        f"INSERT INTO {table.fullname} (ledger_id, slot, {names})"  # noqa: S608 - our own names
+        f" SELECT %s, %s, {names} FROM json_to_recordset(%s::json) AS v({types})"
+        f" ON CONFLICT ({key}) {action}"
+    )

@@ -1,0 +1,76 @@
+"""A bank for the tests of HTTP: a real database and the whole application.
+
+Most tests need no more than a ledger of their own: ``bank``. Those that stop or damage something
+have the database to themselves: ``runtime`` and ``own_bank``.
+"""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import make_url
+from starlette.testclient import TestClient
+from tests.http.bank import Bank
+
+from api.app import create_app
+from api.runtime import Runtime
+from api.settings import Settings
+
+_numbers = count(1)
+
+
+def settings_of(database_url: str, folder: Path) -> Settings:
+    """Settings with secrets that everyone may know."""
+    return Settings(
+        data_dir=folder,
+        database_url=database_url,
+        key_encryption_key=b"K" * 32,
+        server_secret=b"S" * 32,
+    )
+
+
+@pytest.fixture(scope="session")
+def shared_runtime(
+    server_url: str,
+    template_database: str,
+    worker_id: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Runtime]:
+    """The program's resources over a database that tests share, each with its own ledger."""
+    name = f"{template_database}_http_{worker_id}"
+    clone = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+    _execute(server_url, clone.format(sql.Identifier(name), sql.Identifier(template_database)))
+    url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    with Runtime(settings_of(url, tmp_path_factory.mktemp("http"))) as runtime:
+        yield runtime
+    _execute(server_url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def bank(shared_runtime: Runtime) -> Iterator[Bank]:
+    """A bank with an empty ledger."""
+    with TestClient(create_app(shared_runtime)) as client:
+        yield Bank(shared_runtime, client, f"test-{next(_numbers)}")
+
+
+@pytest.fixture
+def runtime(database_url: str, tmp_path: Path) -> Iterator[Runtime]:
+    """The program's resources over a database of the test's own."""
+    with Runtime(settings_of(database_url, tmp_path)) as runtime:
+        yield runtime
+
+
+@pytest.fixture
+def own_bank(runtime: Runtime) -> Iterator[Bank]:
+    """A bank that has its database to itself."""
+    with TestClient(create_app(runtime)) as client:
+        yield Bank(runtime, client, "own")
+
+
+def _execute(server_url: str, statement: sql.Composed) -> None:
+    """Run one statement outside a transaction."""
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(statement)

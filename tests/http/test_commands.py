@@ -1,0 +1,132 @@
+"""One end-to-end test per capability: the command over HTTP, its answer, its place in the log."""
+
+from typing import Any
+
+import pytest
+from httpx2 import Response
+from tests.http.bank import Bank, Json
+
+from api.routes import COMMANDS
+
+SETUP: tuple[tuple[str, Json], ...] = (
+    ("/v1/customers", {"customer_id": "anna", "profile": {"name": "Anna Weber"}}),
+    ("/v1/customers", {"customer_id": "ben", "profile": {"name": "Ben Okafor"}}),
+    ("/v1/accounts", {"account_id": "anna-current", "currency": "EUR"}),
+    ("/v1/accounts", {"account_id": "ben-current", "currency": "EUR"}),
+    ("/v1/accounts", {"account_id": "fees", "currency": "EUR", "account_type": "income"}),
+    ("/v1/accounts", {"account_id": "empty", "currency": "EUR"}),
+    ("/v1/deposits", {"account_id": "anna-current", "amount": "100000", "currency": "EUR"}),
+    (
+        "/v1/deposits",
+        {"account_id": "anna-current", "amount": "10", "currency": "EUR", "entry_id": "first"},
+    ),
+    ("/v1/accounts/anna-current/freeze", {"cause": "compliance", "effect": "credit"}),
+    ("/v1/accounts/ben-current/holders", {"customer_id": "ben", "role": "joint"}),
+    ("/v1/accounts/fees/close", {}),
+)
+
+# Where the example of a route needs another address or content than the names of the set-up.
+ADDRESS = {
+    "reverse_entry": "/v1/entries/first/reversal",
+    "set_limit": "/v1/accounts/ben-current/limit",
+    "freeze_account": "/v1/accounts/ben-current/freeze",
+    "unfreeze_account": "/v1/accounts/anna-current/unfreeze",
+    "close_account": "/v1/accounts/empty/close",
+    "reopen_account": "/v1/accounts/fees/reopen",
+    "link_customer": "/v1/accounts/anna-current/holders",
+    "unlink_customer": "/v1/accounts/ben-current/holders/unlink",
+    "change_profile": "/v1/customers/anna/profile",
+    "erase_customer": "/v1/customers/anna/erasure",
+}
+CHANGED: dict[str, Json] = {
+    "open_account": {"account_id": "anna-savings"},
+    "register_customer": {"customer_id": "carla"},
+    "reverse_entry": {"force": True},
+}
+# The example of these needs what the set-up took away.
+BEFORE: dict[str, tuple[str, Json]] = {
+    "post_entry": ("/v1/accounts/fees/reopen", {}),
+    "reverse_entry": ("/v1/accounts/anna-current/unfreeze", {"cause": "compliance"}),
+    "deposit": ("/v1/accounts/anna-current/unfreeze", {"cause": "compliance"}),
+}
+
+
+@pytest.mark.parametrize("route", COMMANDS, ids=lambda route: route.operation)
+def test_the_documented_example_of_every_command_is_recorded(bank: Bank, route: Any) -> None:  # noqa: ANN401
+    """Each route takes its documented example, answers with its event, and the log has it."""
+    for path, body in SETUP:
+        answer = bank.post(path, body)
+        assert answer.status_code == 201, answer.text
+    if route.operation in BEFORE:
+        assert bank.post(*BEFORE[route.operation]).status_code == 201
+    path = ADDRESS.get(route.operation, route.path)
+    answer = bank.post(path, route.example | CHANGED.get(route.operation, {}), key="the-one")
+    assert answer.status_code == 201, answer.text
+    document = answer.json()
+    event = bank.events()[-1]
+    assert event["command_key"] == "the-one"
+    assert (document["type"], document["position"]) == (event["type"], event["position"])
+    assert document["type"] == route.event.__name__
+    assert document["status"] == "recorded"
+    assert "s1." not in answer.text
+    assert event["actor"] == f"key:{bank.keys['admin'].split('_')[2]}"
+
+
+def test_amounts_are_strings_of_minor_units(bank: Bank) -> None:
+    """An answer repeats amounts exactly, as strings, whatever their size."""
+    bank.open("a")
+    amount = "9" * 36
+    body = {"account_id": "a", "amount": amount, "currency": "EUR"}
+    document = bank.post("/v1/deposits", body).json()
+    assert [posting["amount"] for posting in document["postings"]] == [amount, amount]
+    shown = bank.get("/v1/accounts/a/balance").json()
+    assert shown["posted_minor"] == amount
+    assert shown["posted"] == f"{'9' * 34}.99"
+
+
+def test_ids_of_any_characters_work_in_addresses(bank: Bank) -> None:
+    """Slashes, colons, blanks and letters of any script are part of an id, percent-encoded."""
+    account_id = "a/b:c d?é%2F漢#statement"
+    created = bank.post("/v1/accounts", {"account_id": account_id, "currency": "EUR"})
+    location = created.headers["location"]
+    assert bank.get(location).json()["account_id"] == account_id
+    assert bank.post(f"{location}/freeze", {"cause": "x"}).status_code == 201
+    assert bank.get(f"{location}/statement").json()["account_id"] == account_id
+
+
+def test_what_is_so_already_is_answered_as_unchanged(bank: Bank) -> None:
+    """A command that changes nothing records nothing and says so."""
+    bank.open("a")
+    assert bank.post("/v1/accounts/a/freeze", {"cause": "x"}).status_code == 201
+    count = len(bank.events())
+    answer = bank.post("/v1/accounts/a/freeze", {"cause": "x"})
+    assert (answer.status_code, answer.json()["status"]) == (200, "unchanged")
+    assert len(bank.events()) == count
+
+
+def test_a_refusal_says_what_was_seen(bank: Bank) -> None:
+    """Insufficient funds name the available balance, the limit and the need."""
+    bank.open("a", 100)
+    bank.open("b")
+    body = {"debit_account_id": "a", "credit_account_id": "b", "amount": "101", "currency": "EUR"}
+    answer = bank.post("/v1/transfers", body)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["code"] == "insufficient_funds"
+    assert problem["seen"]["available_minor"] == "100"
+    assert problem["seen"]["needed_minor"] == "101"
+
+
+def test_the_address_and_the_body_must_name_the_same(bank: Bank) -> None:
+    """A body may repeat what the address names, and may not contradict it."""
+    bank.open("a")
+    assert bank.post("/v1/accounts/a/freeze", {"cause": "x", "account_id": "a"}).is_success
+    answer = bank.post("/v1/accounts/a/freeze", {"cause": "y", "account_id": "b"})
+    assert _fields(answer) == ["account_id"]
+
+
+def _fields(answer: Response) -> list[str]:
+    """The fields that a refusal names."""
+    assert answer.status_code == 422, answer.text
+    return [error["field"] for error in answer.json()["errors"]]

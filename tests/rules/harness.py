@@ -1,0 +1,151 @@
+"""Given what happened, when a command comes, then these events or this refusal: no database.
+
+``given(opened("A"), deposited("A", 100)).when(transfer("A", "B", 30)).then_refuses(...)``.
+What is given are commands, decided by the rules themselves, so that no test starts from a state
+that cannot be.
+"""
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from tests.strategies import START
+
+from ledger_core import commands
+from ledger_core.account_terms import OpenAccount
+from ledger_core.books import Books, EntryFacts, Event
+from ledger_core.commands import Command
+from ledger_core.customers import PERSONAL_FIELDS, ChangeProfile, RegisterCustomer, Sealed
+from ledger_core.deposits import Deposit, Withdraw
+from ledger_core.errors import LedgerError
+from ledger_core.journal import JournalEntryPosted, entry_id_at
+from ledger_core.transfers import Transfer
+
+AnyCommand = TypeVar("AnyCommand", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the rules said to one command, and the books as they are then."""
+
+    books: Books
+    events: tuple[Event, ...]
+    error: LedgerError | None
+
+    def then(self, *expected: Event) -> Books:
+        """Exactly these events follow."""
+        assert self.error is None, self.error
+        assert self.events == expected
+        assert expected, "for no events at all there is then_nothing"
+        return self.books
+
+    def then_nothing(self) -> Books:
+        """It is so already: no event, no refusal."""
+        assert self.error is None, self.error
+        assert self.events == ()
+        return self.books
+
+    def then_refuses(self, kind: type[LedgerError], **seen: object) -> None:
+        """Refused for this reason, and with these of the figures seen."""
+        assert self.error is not None, self.events
+        assert type(self.error) is kind, self.error
+        assert seen.items() <= self.error.seen.items(), self.error.seen
+
+
+@dataclass(frozen=True)
+class Given:
+    """Books on which a command can be decided."""
+
+    books: Books
+
+    def when(self, command: Command) -> Answer:
+        """Decide the command and take in its events."""
+        try:
+            events = decide(self.books, command)
+        except LedgerError as error:
+            return Answer(self.books, (), error)
+        for event in events:
+            record(self.books, event)
+        return Answer(self.books, events, None)
+
+
+def given(*happened: Command) -> Given:
+    """The books of a ledger on which these commands were carried out, in order."""
+    books = Books()
+    books.recorded_at = START
+    for command in happened:
+        for event in decide(books, command):
+            record(books, event)
+    return Given(books)
+
+
+def decide(books: Books, command: Command) -> tuple[Event, ...]:
+    """As the shell does, with a seal that everybody can read.
+
+    Raises:
+        LedgerError: the command is refused.
+    """
+    match command:
+        case RegisterCustomer(profile=profile):
+            return commands.decide_sealed(books, command, sealed(f"sub_{books.position}", profile))
+        case ChangeProfile(changes=changes):
+            clear = {name: text for name, text in changes.items() if text is not None}
+            return commands.decide_sealed(books, command, sealed("", clear))
+        case _:
+            return commands.decide(books, command)
+
+
+def sealed(subject: str, profile: dict[str, str]) -> Sealed:
+    """A profile split as the shell splits it; the ciphertext is the text backwards."""
+    return Sealed(
+        subject,
+        {name: text[::-1] for name, text in profile.items() if name in PERSONAL_FIELDS},
+        {name: text for name, text in profile.items() if name not in PERSONAL_FIELDS},
+    )
+
+
+def record(books: Books, event: Event) -> int:
+    """Take the event in, and remember an entry as the shell would load it for a later command."""
+    position = books.record(event)
+    if isinstance(event, JournalEntryPosted):
+        name = entry_id_at(event, position)
+        facts = EntryFacts(name, position, books.recorded_at, event, is_reversed=False)
+        books.entries.setdefault(name, facts)
+    return position
+
+
+def opened(account_id: str, **fields: Any) -> OpenAccount:  # noqa: ANN401 - the command's own
+    """A euro account of a customer, unless said otherwise."""
+    return OpenAccount(account_id=account_id, **{"currency": "EUR", **fields})
+
+
+def deposited(account_id: str, amount_minor: int, **fields: Any) -> Deposit:  # noqa: ANN401
+    """Cash paid in at the counter, in euro unless said otherwise."""
+    return Deposit(account_id=account_id, amount=str(amount_minor), **{"currency": "EUR", **fields})
+
+
+def withdrawn(account_id: str, amount_minor: int, **fields: Any) -> Withdraw:  # noqa: ANN401
+    """Cash paid out at the counter, in euro unless said otherwise."""
+    return Withdraw(
+        account_id=account_id, amount=str(amount_minor), **{"currency": "EUR", **fields}
+    )
+
+
+def transfer(
+    debit: str,
+    credit: str,
+    amount_minor: int,
+    **fields: Any,  # noqa: ANN401
+) -> Transfer:
+    """A transfer from the first account to the second, in euro unless said otherwise."""
+    return Transfer(
+        debit_account_id=debit,
+        credit_account_id=credit,
+        amount=str(amount_minor),
+        **{"currency": "EUR", **fields},
+    )
+
+
+def with_field(command: AnyCommand, name: str, value: object) -> AnyCommand:
+    """The command with one field changed."""
+    return msgspec.structs.replace(command, **{name: value})

@@ -1,0 +1,275 @@
+"""Commands: told apart field by field, read from one JSON form, each with its decider."""
+
+from datetime import date
+from typing import Any
+
+import msgspec
+import pytest
+from tests.rules.harness import deposited, given, opened, with_field
+
+from ledger_core import commands
+from ledger_core.account_holders import LinkCustomer, UnlinkCustomer
+from ledger_core.account_terms import CloseAccount, OpenAccount, ReopenAccount, SetLimit
+from ledger_core.bank_statements import RecordStatement
+from ledger_core.blocks import FreezeAccount, UnfreezeAccount
+from ledger_core.books import Event, Wants
+from ledger_core.commands import Command
+from ledger_core.customers import (
+    ChangeProfile,
+    CustomerErased,
+    CustomerProfileChanged,
+    CustomerRegistered,
+    EraseCustomer,
+    RegisterCustomer,
+)
+from ledger_core.deposits import Deposit, Withdraw
+from ledger_core.entries import PostEntry, PostingLine
+from ledger_core.reversals import ReverseEntry
+from ledger_core.risk_rules import SetRiskRule
+from ledger_core.transfers import Transfer
+from ledger_core.units import RegisterUnit
+
+ANN = RegisterCustomer(customer_id="ann", profile={"name": "Ann"})
+BOOKED: dict[str, Any] = {
+    "value_date": date(2026, 1, 2),
+    "entry_id": "e",
+    "reference": "r",
+    "description": "d",
+    "metadata": {"n": "v"},
+}
+LINES = (
+    PostingLine(account_id="A", side="debit", amount="5", currency="EUR"),
+    PostingLine(account_id="B", side="credit", amount="5", currency="EUR"),
+)
+BANK: tuple[Command, ...] = (ANN, opened("A"), opened("B"), deposited("A", 9, entry_id="first"))
+
+COMMANDS: tuple[tuple[tuple[Command, ...], Command], ...] = (
+    (BANK, Transfer(debit_account_id="A", credit_account_id="B", amount="5", currency="EUR")),
+    (
+        BANK,
+        Transfer(debit_account_id="A", credit_account_id="B", amount="5", currency="EUR", **BOOKED),
+    ),
+    (BANK, Deposit(account_id="A", amount="5", currency="EUR")),
+    (BANK, Deposit(account_id="A", amount="5", currency="EUR", channel="card", **BOOKED)),
+    (BANK, Withdraw(account_id="A", amount="5", currency="EUR")),
+    (BANK, Withdraw(account_id="A", amount="5", currency="EUR", channel="atm", **BOOKED)),
+    (BANK, PostEntry(postings=LINES)),
+    (BANK, PostEntry(postings=LINES, **BOOKED)),
+    (BANK, ReverseEntry(reverses="first")),
+    (BANK, ReverseEntry(reverses="first", force=True, **BOOKED)),
+    (BANK, ReverseEntry(reverses="first", on_original_date=True)),
+    (BANK, OpenAccount(currency="EUR")),
+    (BANK, OpenAccount(currency="EUR", account_type="asset")),
+    (BANK, OpenAccount(currency="EUR", limit=None)),
+    (
+        BANK,
+        OpenAccount(
+            account_id="X",
+            account_type="equity",
+            currency="JPY",
+            limit="7",
+            code="1",
+            name="n",
+            customer_id="ann",
+            metadata={},
+        ),
+    ),
+    (BANK, SetLimit(account_id="A", limit="7", reason="r")),
+    (BANK, SetLimit(account_id="A", limit=None)),
+    (BANK, FreezeAccount(account_id="A", cause="c", effect="debit", reason="r")),
+    (
+        (
+            *BANK,
+            FreezeAccount(account_id="A", cause="c"),
+            FreezeAccount(account_id="A", cause="c", effect="debit"),
+        ),
+        UnfreezeAccount(account_id="A", cause="c"),
+    ),
+    (
+        (*BANK, FreezeAccount(account_id="A", cause="c")),
+        UnfreezeAccount(account_id="A", cause="c", effect="full", reason="r"),
+    ),
+    (BANK, CloseAccount(account_id="B", reason="r")),
+    ((*BANK, CloseAccount(account_id="B")), ReopenAccount(account_id="B", reason="r")),
+    (BANK, LinkCustomer(account_id="A", customer_id="ann", role="joint")),
+    (
+        (*BANK, LinkCustomer(account_id="A", customer_id="ann")),
+        UnlinkCustomer(account_id="A", customer_id="ann", reason="r"),
+    ),
+    (BANK, RegisterCustomer(profile={"name": "Ben", "phone": "1", "segment": "s"})),
+    (BANK, RegisterCustomer(customer_id="ben", profile={"name": "Ben"})),
+    (
+        BANK,
+        ChangeProfile(
+            customer_id="ann", changes={"phone": "1", "email": None, "segment": "s"}, reason="r"
+        ),
+    ),
+    (BANK, EraseCustomer(customer_id="ann", reason="r")),
+    (BANK, RegisterUnit(code="PTS", scale=3, name="n")),
+    (BANK, SetRiskRule(rule="velocity", parameters={"count": 3}, enabled=False)),
+    (
+        BANK,
+        RecordStatement(
+            account_id="A",
+            statement_id="s",
+            currency="EUR",
+            opening="-1",
+            closing="0",
+            opening_date=date(2026, 1, 1),
+            closing_date=date(2026, 1, 2),
+            entry_count=1,
+        ),
+    ),
+)
+"""Every type of command, bare and with every field, on books that take it."""
+
+OTHER: dict[str, object] = {
+    "debit_account_id": "Z",
+    "credit_account_id": "Z",
+    "account_id": "Z",
+    "amount": "6",
+    "currency": "TND",
+    "value_date": date(2020, 1, 1),
+    "entry_id": "z",
+    "reference": "z",
+    "description": "z",
+    "metadata": {"z": "z"},
+    "channel": "clearing",
+    "postings": LINES[::-1],
+    "reverses": "z",
+    "account_type": "income",
+    "limit": "99",
+    "code": "z",
+    "name": "z",
+    "customer_id": "z",
+    "reason": "z",
+    "cause": "z",
+    "effect": "credit",
+    "role": "authorised",
+    "profile": {"name": "Z"},
+    "changes": {"phone": "9"},
+    "scale": 9,
+    "rule": "structuring",
+    "parameters": {"days": 9},
+    "statement_id": "z",
+    "opening": "9",
+    "closing": "9",
+    "opening_date": date(2020, 1, 1),
+    "closing_date": date(2020, 1, 1),
+    "entry_count": 9,
+}
+"""For every field a value that no command above has; flags are turned round."""
+
+
+def _answer(happened: tuple[Command, ...], command: Command) -> Event:
+    """The event under which the command's key is kept."""
+    answer = given(*happened).when(command)
+    assert answer.error is None, answer.error
+    return answer.events[-1]
+
+
+def _unsealed(event: Event) -> dict[str, str] | None:
+    """The event's personal data in clear, as the vault would give it."""
+    if isinstance(event, CustomerRegistered | CustomerProfileChanged):
+        return {name: text[::-1] for name, text in event.sealed.items()}
+    return None
+
+
+def test_every_type_of_command_is_here() -> None:
+    """A new command is added to these tests, too."""
+    assert {type(command) for _, command in COMMANDS} == set(commands.types())
+
+
+@pytest.mark.parametrize(
+    ("happened", "command"), COMMANDS, ids=[type(command).__name__ for _, command in COMMANDS]
+)
+def test_a_retry_differs_in_nothing_and_a_change_in_its_field(
+    happened: tuple[Command, ...], command: Command
+) -> None:
+    """The key is not content; every other field is, and is named alone."""
+    event = _answer(happened, command)
+    unsealed = _unsealed(event)
+    assert commands.differing_fields(command, event, unsealed) == ()
+    assert commands.differing_fields(with_field(command, "key", "k2"), event, unsealed) == ()
+    for name in command.__struct_fields__:
+        if name == "key":
+            continue
+        value = getattr(command, name)
+        other = with_field(command, name, not value if isinstance(value, bool) else OTHER[name])
+        if name == "account_type" and isinstance(command, OpenAccount):
+            continue  # The default limit depends on it: see below.
+        assert commands.differing_fields(other, event, unsealed) == (name,)
+
+
+def test_a_limit_left_out_is_the_one_that_leaving_it_out_means() -> None:
+    """Spelled out or not, it is the same command."""
+    event = _answer((), OpenAccount(currency="EUR"))
+    assert commands.differing_fields(OpenAccount(currency="EUR", limit="0"), event, None) == ()
+    asset = OpenAccount(currency="EUR", account_type="asset")
+    assert commands.differing_fields(asset, event, None) == ("account_type", "limit")
+    asset = with_field(asset, "limit", "0")
+    assert commands.differing_fields(asset, event, None) == ("account_type",)
+
+
+def test_another_type_differs_in_its_type() -> None:
+    """Whatever else they may have in common."""
+    for happened, command in COMMANDS:
+        event = _answer(happened, command)
+        for _, other in COMMANDS:
+            if type(other) is not type(command):
+                found = commands.differing_fields(other, event, _unsealed(event))
+                assert found == ("type",)
+                assert commands.differing_fields(other, event, None) == ("type",)
+
+
+def test_of_a_forgotten_person_only_what_is_public_is_compared() -> None:
+    """Nobody can read what was sealed, so a retry is taken at its word for it."""
+    register = RegisterCustomer(profile={"name": "Ben", "phone": "1", "segment": "s"})
+    event = _answer((), register)
+    for profile, expected in (
+        ({"name": "Ben", "phone": "1", "segment": "s"}, ()),
+        ({"name": "Someone", "phone": "2", "segment": "s"}, ()),
+        ({"name": "Ben", "phone": "1", "segment": "t"}, ("profile",)),
+        ({"name": "Ben", "segment": "s"}, ("profile",)),
+        ({"name": "Ben", "phone": "1", "segment": "s", "email": "e"}, ("profile",)),
+    ):
+        other = RegisterCustomer(profile=profile)
+        assert commands.differing_fields(other, event, None) == expected
+    change = ChangeProfile(customer_id="ann", changes={"phone": "1", "email": None}, reason="r")
+    event = _answer(BANK, change)
+    assert commands.differing_fields(change, event, None) == ()
+    for changes in ({"phone": None, "email": None}, {"phone": "1", "email": "e"}):
+        other_change = with_field(change, "changes", changes)
+        assert commands.differing_fields(other_change, event, None) == ("changes",)
+
+
+@pytest.mark.parametrize(
+    "command", [command for _, command in COMMANDS], ids=lambda command: type(command).__name__
+)
+def test_a_command_is_one_json_object(command: Command) -> None:
+    """What is read is what was written; an unknown field is refused."""
+    data = msgspec.json.encode(with_field(command, "key", "k"))
+    assert msgspec.json.decode(data, type=Command) == with_field(command, "key", "k")
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(data[:-1] + b',"colour":"red"}', type=Command)
+
+
+def test_a_command_asks_for_everything_it_names() -> None:
+    """Accounts, customers, entries and references: what is not asked for is not loaded."""
+    expected = {
+        "accounts": {"A", "B", "X", "bank:counter:EUR", "bank:card:EUR", "bank:atm:EUR"},
+        "customers": {"ann", "ben"},
+        "entries": {"e", "first"},
+        "references": {"r"},
+    }
+    wants = Wants()
+    for _, command in COMMANDS:
+        command.needs(wants)
+    assert {name: getattr(wants, name) for name in expected} == expected
+
+
+def test_an_erasure_is_answered_by_its_event() -> None:
+    """The subject is the ledger's own and no content of the command."""
+    event = CustomerErased("ann", "sub_9", "r")
+    command = EraseCustomer(customer_id="ann", reason="r")
+    assert commands.differing_fields(command, event, None) == ()

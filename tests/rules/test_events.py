@@ -1,0 +1,203 @@
+"""Events: their bytes for ever, their names, and what they are about."""
+
+import re
+from datetime import date
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from tests import strategies
+
+from ledger_core import events
+from ledger_core.accounts import (
+    AccountClosed,
+    AccountHolderLinked,
+    AccountHolderUnlinked,
+    AccountOpened,
+    AccountReopened,
+    BlockLifted,
+    BlockPlaced,
+    LimitSet,
+)
+from ledger_core.bank_statements import BankStatementImported
+from ledger_core.books import Event
+from ledger_core.customers import CustomerErased, CustomerProfileChanged, CustomerRegistered
+from ledger_core.journal import JournalEntryPosted, Posting
+from ledger_core.risk_rules import RiskRuleSet
+from ledger_core.units import UnitRegistered
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+"""One file an event name and version, one event a line: bytes that were once in a log."""
+
+EVENTS: tuple[Event, ...] = (
+    JournalEntryPosted(
+        "transfer", (Posting("A", "debit", 1, "EUR"), Posting("B", "credit", 1, "EUR"))
+    ),
+    JournalEntryPosted(
+        kind="reversal",
+        postings=(
+            Posting('Åsa "x"\\', "debit", 10**36 - 1, "JPY"),
+            Posting("bank:atm:JPY", "credit", 10**36 - 1, "JPY"),
+            Posting("C", "credit", 5, "PTS"),
+            Posting("C", "debit", 5, "PTS"),
+        ),
+        value_date=date(2026, 2, 28),
+        entry_id="e",
+        reference="r",
+        description="d",
+        metadata={"n": "v"},
+        channel="atm",
+        reverses="jrn_7",
+        forced=True,
+        on_original_date=True,
+    ),
+    AccountOpened("liability", "EUR", 2),
+    AccountOpened("asset", "PTS", 24, "A", 10**36 - 1, "1000", "Cash", "ann", {"n": "v"}),
+    BlockPlaced("A", "court", "debit"),
+    BlockPlaced("A", "court", "full", "order 7"),
+    BlockLifted("A", "court", "credit"),
+    BlockLifted("A", "court", "full", "order 8", "full"),
+    AccountClosed("A"),
+    AccountClosed("A", "moved"),
+    AccountReopened("A"),
+    AccountReopened("A", "came back"),
+    LimitSet("A", None),
+    LimitSet("A", 0, "review"),
+    AccountHolderLinked("A", "ann", "owner"),
+    AccountHolderUnlinked("A", "ann", "joint"),
+    AccountHolderUnlinked("A", "ann", "authorised", "asked"),
+    CustomerRegistered("sub_1", {}),
+    CustomerRegistered("sub_1", {"name": "s1.AAAA"}, {"language": "en"}, "ann"),
+    CustomerProfileChanged("ann", "asked"),
+    CustomerProfileChanged("ann", "asked", {"phone": "s1.BBBB"}, {"segment": "x"}, ("email",)),
+    CustomerErased("ann", "sub_1", "asked"),
+    UnitRegistered("PTS", 0),
+    UnitRegistered("PTS", 24, "Points"),
+    RiskRuleSet("velocity", {}),
+    RiskRuleSet("structuring", {"count": 3, "amount": 10**15}, enabled=False),
+    BankStatementImported("A", "2026/1", "EUR", -5, 7, date(2026, 1, 1), date(2026, 1, 31), 3),
+)
+"""Every type, with its optional fields left out and filled in: what the golden lines mean."""
+
+FILES = sorted(GOLDEN.glob("*.jsonl"))
+
+
+def _read(path: Path) -> tuple[str, int, list[bytes]]:
+    """A golden file's event name, version and lines."""
+    matched = re.fullmatch(r"([A-Za-z]+)\.v([0-9]+)\.jsonl", path.name)
+    assert matched is not None, path.name
+    return matched[1], int(matched[2]), path.read_bytes().splitlines()
+
+
+def test_every_version_of_every_event_has_a_golden_file() -> None:
+    """An event type that is added, or a version, comes with its bytes."""
+    current = {
+        name: events.name_of(event)[1] for event in EVENTS for name in (events.name_of(event)[0],)
+    }
+    assert current.keys() == set(events.names())
+    expected = {
+        f"{name}.v{version}.jsonl"
+        for name, last in current.items()
+        for version in range(1, last + 1)
+    }
+    assert {path.name for path in FILES} == expected
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_golden_bytes_load_for_ever(path: Path) -> None:
+    """Every line that was once written is read, as what it meant."""
+    name, version, lines = _read(path)
+    expected = [event for event in EVENTS if events.name_of(event)[0] == name]
+    assert lines
+    assert [events.decode(name, version, line) for line in lines] == expected
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_the_current_version_is_written_as_the_golden_bytes(event: Event) -> None:
+    """The bytes of an event do not change without a new version."""
+    name, version = events.name_of(event)
+    _, _, lines = _read(GOLDEN / f"{name}.v{version}.jsonl")
+    assert events.encode(event) in lines
+
+
+@given(strategies.events)
+def test_an_event_comes_back_from_its_bytes(event: Event) -> None:
+    """Whatever it holds; and the bytes are compact JSON on one line of UTF-8."""
+    name, version = events.name_of(event)
+    data = events.encode(event)
+    assert events.decode(name, version, data) == event
+    assert b"\n" not in data
+    assert msgspec.json.encode(msgspec.json.decode(data)) == data
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [("AccountAbolished", 1), ("AccountClosed", 2), ("", 1)],
+)
+def test_an_unknown_event_is_refused(name: str, version: int) -> None:
+    """A log that is newer than the program is not guessed at."""
+    with pytest.raises(events.UnknownEvent, match="newer"):
+        events.decode(name, version, b'{"account_id":"A"}')
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("AccountClosed", b"{}"),
+        ("AccountClosed", b'{"account_id":7}'),
+        ("LimitSet", b'{"account_id":"A","limit_minor":1.5}'),
+        ("LimitSet", b'{"account_id":"A","limit_minor":"1"}'),
+        ("BlockPlaced", b'{"account_id":"A","cause":"c","effect":"half"}'),
+        ("AccountClosed", b'{"account_id":"A"'),
+        ("AccountClosed", b'["A"]'),
+    ],
+)
+def test_bytes_that_are_no_such_event_are_refused(name: str, data: bytes) -> None:
+    """Damage stops the reader instead of becoming an event."""
+    with pytest.raises(msgspec.DecodeError):
+        events.decode(name, 1, data)
+
+
+def test_events_say_what_they_are_about() -> None:
+    """The accounts and customers they touch, each once, in posting order."""
+    tags = {repr(event): events.tags_of(event, 9) for event in EVENTS}
+    named = [
+        (
+            JournalEntryPosted,
+            [
+                ["account:A", "account:B"],
+                ['account:Åsa "x"\\', "account:bank:atm:JPY", "account:C"],
+            ],
+        ),
+        (AccountOpened, [["account:acc_9"], ["account:A", "customer:ann"]]),
+        (BlockPlaced, [["account:A"]] * 2),
+        (BlockLifted, [["account:A"]] * 2),
+        (AccountClosed, [["account:A"]] * 2),
+        (AccountReopened, [["account:A"]] * 2),
+        (LimitSet, [["account:A"]] * 2),
+        (AccountHolderLinked, [["account:A", "customer:ann"]]),
+        (AccountHolderUnlinked, [["account:A", "customer:ann"]] * 2),
+        (CustomerRegistered, [["customer:cus_9"], ["customer:ann"]]),
+        (CustomerProfileChanged, [["customer:ann"]] * 2),
+        (CustomerErased, [["customer:ann"]]),
+        (UnitRegistered, [["unit:PTS"]] * 2),
+        (RiskRuleSet, [["risk_rule:velocity"], ["risk_rule:structuring"]]),
+        (BankStatementImported, [["account:A", "bank_statement:A"]]),
+    ]
+    expected = [tag for _, of_kind in named for tag in of_kind]
+    assert list(tags.values()) == expected
+
+
+@given(strategies.events)
+def test_no_tag_stands_twice(event: Event) -> None:
+    """An entry with both legs on one account is about that account once."""
+    tags = events.tags_of(event, 9)
+    assert tags
+    assert len(set(tags)) == len(tags)
+
+
+def test_an_account_on_both_sides_is_tagged_once() -> None:
+    """Two legs, one account, one tag."""
+    legs = (Posting("A", "debit", 1, "EUR"), Posting("A", "credit", 1, "EUR"))
+    assert events.tags_of(JournalEntryPosted("journal", legs), 1) == ["account:A"]

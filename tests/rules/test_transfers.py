@@ -1,0 +1,284 @@
+"""Transfers, deposits and withdrawals: what they book, and why they are refused."""
+
+from datetime import date
+from typing import TYPE_CHECKING, get_args
+
+import pytest
+from hypothesis import given as draw
+from hypothesis import strategies as st
+from tests.rules.harness import Given, deposited, given, opened, transfer, with_field, withdrawn
+
+from ledger_core.account_terms import CloseAccount
+from ledger_core.accounts import AccountOpened, BlockEffect
+from ledger_core.blocks import FreezeAccount
+from ledger_core.deposits import Channel, channel_account_id
+from ledger_core.errors import (
+    AccountIsBlocked,
+    AccountIsClosed,
+    AccountNotFound,
+    CurrencyMismatch,
+    InsufficientFunds,
+    ReferenceConflict,
+    SameAccount,
+    UnknownCurrency,
+    ValidationFailed,
+)
+from ledger_core.journal import JournalEntryPosted, Posting
+from ledger_core.units import RegisterUnit
+
+if TYPE_CHECKING:
+    from ledger_core.commands import Command
+
+
+def bank() -> Given:
+    """A with 100, B with nothing, both of customers; J in yen."""
+    return given(opened("A"), opened("B"), opened("J", currency="JPY"), deposited("A", 100))
+
+
+def test_a_transfer_debits_the_payer_and_credits_the_payee() -> None:
+    """One entry with both legs, and everything that the caller said of it."""
+    fields = {
+        "value_date": date(2026, 2, 1),
+        "entry_id": "e",
+        "reference": "r",
+        "description": "rent",
+        "metadata": {"invoice": "7"},
+    }
+    books = (
+        bank()
+        .when(transfer("A", "B", 30, **fields))
+        .then(
+            JournalEntryPosted(
+                "transfer",
+                (Posting("A", "debit", 30, "EUR"), Posting("B", "credit", 30, "EUR")),
+                date(2026, 2, 1),
+                "e",
+                "r",
+                "rent",
+                {"invoice": "7"},
+            )
+        )
+    )
+    assert books.accounts["A"].posted_minor == 70
+    assert books.accounts["B"].posted_minor == 30
+
+
+def test_a_deposit_opens_the_channels_account_once() -> None:
+    """The first entry of a channel and currency opens its account, the next ones use it."""
+    first = given(opened("A")).when(deposited("A", 7, channel="atm"))
+    entry = JournalEntryPosted(
+        "deposit",
+        (Posting("bank:atm:EUR", "debit", 7, "EUR"), Posting("A", "credit", 7, "EUR")),
+        channel="atm",
+    )
+    books = first.then(
+        AccountOpened("asset", "EUR", 2, account_id="bank:atm:EUR", name="atm"), entry
+    )
+    assert books.accounts["bank:atm:EUR"].posted_minor == 7
+    Given(books).when(deposited("A", 7, channel="atm")).then(entry)
+
+
+def test_a_withdrawal_takes_from_the_account_and_the_channel() -> None:
+    """Cash goes out: the account is debited, the counter credited."""
+    books = (
+        bank()
+        .when(withdrawn("A", 100))
+        .then(
+            JournalEntryPosted(
+                "withdrawal",
+                (
+                    Posting("A", "debit", 100, "EUR"),
+                    Posting("bank:counter:EUR", "credit", 100, "EUR"),
+                ),
+                channel="counter",
+            )
+        )
+    )
+    assert books.accounts["bank:counter:EUR"].posted_minor == 0
+
+
+def test_a_refused_first_deposit_leaves_no_channel_account() -> None:
+    """Judging an entry on an account that is not open yet leaves nothing behind."""
+    answer = given(opened("A"), FreezeAccount(account_id="A", cause="court", effect="credit")).when(
+        deposited("A", 1)
+    )
+    answer.then_refuses(AccountIsBlocked, causes=["court"], side="credit")
+    assert answer.books.accounts.keys() == {"A"}
+    given(opened("A")).when(withdrawn("A", 1)).then_refuses(InsufficientFunds)
+
+
+@pytest.mark.parametrize("channel", get_args(Channel))
+def test_every_channel_has_an_account_of_its_own(channel: str) -> None:
+    """One a channel and currency."""
+    answer = bank().when(deposited("J", 5, currency="JPY", channel=channel))
+    assert answer.error is None
+    account = answer.books.accounts[channel_account_id(channel, "JPY")]
+    assert (account.posted_minor, account.terms.scale) == (5, 0)
+
+
+def test_a_registered_unit_moves_like_a_currency() -> None:
+    """Its channel account has the unit's scale."""
+    answer = given(RegisterUnit(code="PTS", scale=3), opened("P", currency="PTS")).when(
+        deposited("P", 5, currency="PTS")
+    )
+    assert answer.error is None
+    assert answer.books.accounts["bank:counter:PTS"].terms.scale == 3
+
+
+@pytest.mark.parametrize(
+    ("debit", "credit", "field"),
+    [
+        ("X", "B", "debit_account_id"),
+        ("A", "X", "credit_account_id"),
+        ("X", "X", "debit_account_id"),
+    ],
+)
+def test_both_accounts_must_exist(debit: str, credit: str, field: str) -> None:
+    """The refusal names the field, not what stood in it."""
+    bank().when(transfer(debit, credit, 1)).then_refuses(AccountNotFound, field=field)
+
+
+def test_cash_needs_an_account_too() -> None:
+    """Deposits and withdrawals name an account that exists."""
+    bank().when(deposited("X", 1)).then_refuses(AccountNotFound, field="account_id")
+    bank().when(withdrawn("X", 1)).then_refuses(AccountNotFound, field="account_id")
+
+
+def test_an_account_does_not_pay_itself() -> None:
+    """Neither by transfer nor by paying the counter at the counter."""
+    bank().when(transfer("A", "A", 1)).then_refuses(SameAccount)
+    bank().when(deposited("bank:counter:EUR", 1)).then_refuses(SameAccount)
+    bank().when(withdrawn("bank:counter:EUR", 1)).then_refuses(SameAccount)
+    assert bank().when(withdrawn("bank:counter:EUR", 1, channel="atm")).error is None
+
+
+def test_accounts_are_kept_in_one_currency() -> None:
+    """Another currency is a mismatch, one that nobody knows is unknown."""
+    bank().when(transfer("A", "J", 1)).then_refuses(CurrencyMismatch, account_id="J")
+    bank().when(transfer("A", "B", 1, currency="JPY")).then_refuses(
+        CurrencyMismatch, account_id="A", account_currency="EUR"
+    )
+    bank().when(transfer("A", "B", 1, currency="PTS")).then_refuses(UnknownCurrency)
+    bank().when(deposited("A", 1, currency="JPY")).then_refuses(CurrencyMismatch)
+    bank().when(withdrawn("A", 1, currency="eur")).then_refuses(UnknownCurrency)
+
+
+@pytest.mark.parametrize("effect", get_args(BlockEffect))
+def test_a_block_stops_its_side_only(effect: str) -> None:
+    """Debits, credits or both, from whichever command they come."""
+    frozen: list[Command] = [opened("A"), opened("B"), deposited("A", 9), deposited("B", 9)]
+    block = FreezeAccount(account_id="A", cause="court", effect=effect)  # type: ignore[arg-type]
+    for command, side in (
+        (transfer("A", "B", 1), "debit"),
+        (withdrawn("A", 1), "debit"),
+        (transfer("B", "A", 1), "credit"),
+        (deposited("A", 1), "credit"),
+    ):
+        answer = given(*frozen, block).when(command)
+        if effect in (side, "full"):
+            answer.then_refuses(AccountIsBlocked, account_id="A", side=side, causes=["court"])
+        else:
+            assert answer.error is None
+
+
+def test_a_closed_account_takes_nothing() -> None:
+    """On either side, by any command."""
+    closed: list[Command] = [
+        opened("A"),
+        opened("B"),
+        deposited("A", 9),
+        CloseAccount(account_id="B"),
+    ]
+    for command in (transfer("A", "B", 1), transfer("B", "A", 1), deposited("B", 1)):
+        given(*closed).when(command).then_refuses(AccountIsClosed, account_id="B")
+
+
+def test_a_reference_is_taken_once() -> None:
+    """Whatever kind of entry took it first."""
+    taken: list[Command] = [opened("A"), deposited("A", 5, reference="r")]
+    given(*taken).when(deposited("A", 5, reference="r")).then_refuses(ReferenceConflict, position=3)
+    given(*taken, opened("B")).when(transfer("A", "B", 1, reference="r")).then_refuses(
+        ReferenceConflict, position=3
+    )
+
+
+@draw(st.integers(0, 300), st.integers(0, 300), st.integers(1, 700))
+def test_the_limit_may_be_reached_exactly(money: int, limit: int, amount: int) -> None:
+    """An amount passes if and only if money and limit cover it, and the figures are shown."""
+    happened: list[Command] = [opened("A", limit=str(limit)), opened("B")]
+    if money:
+        happened.append(deposited("A", money))
+    answer = given(*happened).when(transfer("A", "B", amount))
+    if amount <= money + limit:
+        assert answer.error is None
+        assert answer.books.accounts["A"].available_minor == money + limit - amount
+    else:
+        answer.then_refuses(
+            InsufficientFunds,
+            account_id="A",
+            available_minor=str(money + limit),
+            limit_minor=str(limit),
+            needed_minor=str(amount),
+        )
+
+
+def test_the_banks_own_accounts_have_no_limit_unless_one_is_set() -> None:
+    """An asset may be credited below zero; with a limit of zero it may not."""
+    free = given(opened("cash", account_type="asset"), opened("B", limit=None))
+    books = free.when(transfer("B", "cash", 5)).books
+    assert books.accounts["cash"].posted_minor == -5
+    given(opened("cash", account_type="asset", limit="0"), opened("B", limit=None)).when(
+        transfer("B", "cash", 5)
+    ).then_refuses(InsufficientFunds, account_id="cash")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("amount", "0"),
+        ("amount", ""),
+        ("amount", "-1"),
+        ("amount", "+1"),
+        ("amount", "1.5"),
+        ("amount", "1e3"),
+        ("amount", " 1"),
+        ("amount", "1_0"),
+        ("amount", "٣"),
+        ("amount", "²"),
+        ("amount", "01"),
+        ("amount", "9" * 37),
+        ("amount", "NaN"),
+        ("debit_account_id", ""),
+        ("credit_account_id", "a\nb"),
+        ("credit_account_id", " B"),
+        ("credit_account_id", "x" * 201),
+        ("entry_id", ""),
+        ("entry_id", "jrn_7"),
+        ("entry_id", "bank:x"),
+        ("reference", ""),
+        ("reference", "a\u202eb"),
+        ("description", "x" * 501),
+        ("description", "a\u2028b"),
+        ("description", "\ud800"),
+        ("metadata", {"": "x"}),
+        ("metadata", {"x" * 41: "x"}),
+        ("metadata", {"a": ""}),
+        ("metadata", {"a": "\0"}),
+        ("metadata", {f"n{number}": "x" for number in range(21)}),
+    ],
+)
+def test_a_malformed_field_is_named_and_not_repeated(name: str, value: object) -> None:
+    """The field and its rule are in the refusal; what the caller wrote is not."""
+    answer = bank().when(with_field(transfer("A", "B", 1), name, value))
+    answer.then_refuses(ValidationFailed, field=name)
+    if isinstance(value, str) and len(value) > 2:
+        assert value not in str(answer.error)
+
+
+def test_the_largest_amount_moves() -> None:
+    """Thirty-six digits, and sums beyond them."""
+    most = 10**36 - 1
+    books = given(opened("A"), opened("B"), deposited("A", most), deposited("A", most)).books
+    books = Given(books).when(transfer("A", "B", most)).books
+    assert books.accounts["A"].posted_minor == most
+    assert books.accounts["A"].credits_posted_minor == 2 * most
