@@ -18,16 +18,19 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
-from api import clock, settings
+from api import clock, embedded_postgres, settings
 from api.runtime import Runtime
 from benchmarks import controls, http_load
 from ledger_core import log
 from ledger_core.account_terms import OpenAccount
-from ledger_core.commands import Command
 from ledger_core.ledger import Ledger, Submission
 from ledger_core.transfers import Transfer
 from projections import runner
+
+if TYPE_CHECKING:
+    from ledger_core.commands import Command
 
 QUICK = os.environ.get("BENCH") == "quick"
 ACCOUNTS = 10_000
@@ -43,8 +46,8 @@ def account(number: int) -> str:
 
 def transfer(hot: int | None = None) -> Transfer:
     """A transfer between two random accounts, or between a random one and ``hot``."""
-    debit = random.randrange(ACCOUNTS) if hot is None else hot  # noqa: S311 - a workload
-    credit = (debit + 1 + random.randrange(ACCOUNTS - 1)) % ACCOUNTS  # noqa: S311 - a workload
+    debit = random.randrange(ACCOUNTS) if hot is None else hot
+    credit = (debit + 1 + random.randrange(ACCOUNTS - 1)) % ACCOUNTS
     return Transfer(
         key=str(clock.new_uuid()),
         debit_account_id=account(debit),
@@ -75,9 +78,7 @@ def opened(runtime: Runtime, name: str) -> int:
 def library(runtime: Runtime, size: int, hot: int | None) -> float:
     """Transfers a second through ``Ledger.execute``, ``size`` a call; the median over batches."""
     ledger_id = opened(runtime, f"library-{size}-{hot}")
-    ledger = Ledger(
-        lambda: runtime.connect("ledger_writer"), ledger_id, clock.now, runtime.vault
-    )
+    ledger = Ledger(lambda: runtime.connect("ledger_writer"), ledger_id, clock.now, runtime.vault)
     rates: list[float] = []
     for _ in range(BATCHES):
         commands: list[Command] = [transfer(hot) for _ in range(size)]
@@ -143,14 +144,14 @@ class Server:
     def __init__(self, port: int, ledger: str) -> None:
         """Start it and wait until it is ready."""
         self.port = port
-        self._process = subprocess.Popen(  # noqa: S603 - our own program
+        self._process = subprocess.Popen(
             [sys.executable, "-m", "api.cli", "serve", "--port", str(port), "--ledger", ledger],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         for _ in range(600):
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1)  # noqa: S310
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1)
             except OSError:
                 time.sleep(0.1)
             else:
@@ -177,15 +178,20 @@ def over_http(runtime: Runtime) -> list[dict[str, object]]:
                     server.port,
                     "/v1/transfers",
                     key,
-                    lambda _, hot=hot: single_bodies(hot),  # type: ignore[misc]
-                    connections,
-                    SECONDS,
+                    bodies=lambda _, hot=hot: single_bodies(hot),  # type: ignore[misc]
+                    connections=connections,
+                    seconds=SECONDS,
                 )
             )
             rows.append(http_row(f"HTTP single, {connections} connections", hot, result, 1, "I"))
         result = asyncio.run(
             http_load.run(
-                server.port, "/v1/batch", key, lambda _: batch_bodies(1_000), 2, SECONDS
+                server.port,
+                "/v1/batch",
+                key,
+                bodies=lambda _: batch_bodies(1_000),
+                connections=2,
+                seconds=SECONDS,
             )
         )
         rows.append(http_row("HTTP batch of 1,000, 2 connections", None, result, 1_000, "C"))
@@ -211,10 +217,14 @@ def http_row(
 def report(rows: list[dict[str, object]], rates: dict[str, float]) -> str:
     """The table in Markdown."""
     lines = [
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores,"
-        f" Python {platform.python_version()}; BENCH={'quick' if QUICK else 'full'}.",
-        f"C (raw COPY, 1,000 rows a transaction): {rates['C']:,.0f} rows/s;"
-        f" I (durable INSERT, 16 clients): {rates['I']:,.0f}/s.",
+        (
+            f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores,"
+            f" Python {platform.python_version()}; BENCH={'quick' if QUICK else 'full'}."
+        ),
+        (
+            f"C (raw COPY, 1,000 rows a transaction): {rates['C']:,.0f} rows/s;"
+            f" I (durable INSERT, 16 clients): {rates['I']:,.0f}/s."
+        ),
         "",
         "| what | transfers/s | ratio | p50 ms | p99 ms |",
         "|---|---|---|---|---|",
@@ -236,13 +246,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ledger-bench-") as folder:
         os.environ["LEDGER_DATA_DIR"] = folder
         Path(folder).chmod(0o711)
-        from api import embedded_postgres
-
         try:
             with Runtime(settings.load()) as runtime:
                 rows: list[dict[str, object]] = [
                     {
-                        "what": f"library, batches of {size:,}{', hot account' if hot == 0 else ''}",
+                        "what": f"library, batches of {size:,}"
+                        + (", hot account" if hot == 0 else ""),
                         "rate": library(runtime, size, hot),
                         "control": "C",
                     }

@@ -32,9 +32,12 @@ def copy_rate(url: str, rows: list[str], rounds: int) -> float:
                 text = "".join(
                     f"1\t{offset + first + index}\t{row}" for index, row in enumerate(chunk, 1)
                 )
-                with connection.transaction(), connection.cursor() as cursor:
-                    with cursor.copy("COPY bench_copy FROM STDIN") as copy:
-                        copy.write(text)
+                with (
+                    connection.transaction(),
+                    connection.cursor() as cursor,
+                    cursor.copy("COPY bench_copy FROM STDIN") as copy,
+                ):
+                    copy.write(text)
             rates.append(len(rows) / (time.perf_counter() - started))
             offset += len(rows)
         connection.execute("DROP TABLE bench_copy")

@@ -28,10 +28,11 @@ class LoadResult:
         return 1000 * ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
-async def run(
+async def run(  # noqa: PLR0913 - what to send, to whom, how much
     port: int,
     path: str,
     api_key: str,
+    *,
     bodies: Callable[[int], Iterator[tuple[str, bytes]]],
     connections: int,
     seconds: float,

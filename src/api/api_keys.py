@@ -11,7 +11,7 @@ from datetime import datetime
 
 import msgspec
 
-from api.roles import Role
+from api.role_names import Role
 from ledger_core.log import Connection
 
 SECRET_BYTES = 32

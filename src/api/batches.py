@@ -173,9 +173,6 @@ def items_of(body: bytes, caller: Caller, header_key: str | None) -> tuple[Mode,
         Problem: the body as a whole is malformed, empty, or has too many commands.
     """
     mode, items = _decoded(body)
-    if not 1 <= len(items) <= COMMANDS_MAX:
-        rule = f"1 to {COMMANDS_MAX} commands"
-        raise malformed(FieldError(rule, "commands", "/commands"))
     for at, item in enumerate(items):
         if _is_refusal(item):
             continue
@@ -192,14 +189,31 @@ def items_of(body: bytes, caller: Caller, header_key: str | None) -> tuple[Mode,
 
 
 def _decoded(body: bytes) -> tuple[Mode, list[Item]]:
-    """The items of a batch, from one decoding where all are good."""
+    """The items of a batch, from one decoding where all are good.
+
+    Raises:
+        Problem: see ``items_of``.
+    """
     try:
         strict = decode(_STRICT, body)
     except Problem:
         loose = _decoded_loosely(body)
     else:
+        _require_count(len(strict.commands))
         return strict.mode, list(strict.commands)
-    return loose.mode, [_item(raw) for raw in loose.commands[: COMMANDS_MAX + 1]]
+    _require_count(len(loose.commands))
+    return loose.mode, [_item(raw) for raw in loose.commands]
+
+
+def _require_count(count: int) -> None:
+    """A batch has at least one command and not too many.
+
+    Raises:
+        Problem: it has none, or more than ``COMMANDS_MAX``.
+    """
+    if not 1 <= count <= COMMANDS_MAX:
+        rule = f"1 to {COMMANDS_MAX} commands"
+        raise malformed(FieldError(rule, "commands", "/commands"))
 
 
 def _decoded_loosely(body: bytes) -> _LooseBody:

@@ -119,9 +119,7 @@ def read_lines(file: BinaryIO) -> Iterator[bytes]:
             line = file.readline(LINE_BYTES_MAX)
 
 
-def _decoded(
-    batch: list[tuple[int, bytes]], report: LoadReport
-) -> tuple[list[int], list[Command]]:
+def _decoded(batch: list[tuple[int, bytes]], report: LoadReport) -> tuple[list[int], list[Command]]:
     """The commands of a batch of lines, and their line numbers; blank lines are passed over."""
     decode = _DECODER.decode
     numbers: list[int] = []

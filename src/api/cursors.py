@@ -59,6 +59,8 @@ def read(server_secret: bytes, scope: Scope, text: str) -> Place:
         raw = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raise Problem(INVALID_CURSOR) from None
+    if base64.urlsafe_b64encode(raw).decode() != text:
+        raise Problem(INVALID_CURSOR)
     mac, payload = raw[:MAC_BYTES], raw[MAC_BYTES:]
     if not hmac.compare_digest(mac, _mac(server_secret, scope, payload)):
         raise Problem(INVALID_CURSOR)

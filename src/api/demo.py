@@ -5,11 +5,11 @@ Ordinary commands with fixed keys: loading it twice changes nothing. All people 
 
 from datetime import date, timedelta
 
+from ledger_core.account_holders import LinkCustomer
 from ledger_core.account_terms import OpenAccount
 from ledger_core.blocks import FreezeAccount
 from ledger_core.commands import Command
 from ledger_core.customers import RegisterCustomer
-from ledger_core.account_holders import LinkCustomer
 from ledger_core.deposits import Deposit, Withdraw
 from ledger_core.entries import PostEntry, PostingLine
 from ledger_core.transfers import Transfer

@@ -5,6 +5,8 @@ struct fields and indexes, and members of free objects appear as ``[...]``.
 """
 
 import re
+from collections.abc import Hashable
+from functools import cache
 
 import msgspec
 from msgspec.inspect import ListType, LiteralType, StructType, Type, UnionType, VarTupleType
@@ -26,7 +28,7 @@ _IN_WORDS = {
 }
 
 
-def field_error(message: str, kind: object) -> FieldError:
+def field_error(message: str, kind: Hashable) -> FieldError:
     """The field at fault and the rule that it breaks; ``kind`` is the type that was decoded."""
     text, found, path = message.rpartition(_AT)
     if not found:
@@ -57,10 +59,10 @@ def _rule(text: str, target: Type | None) -> str:
     return "a value of the form that the field has"
 
 
-def _walk(path: str, kind: object) -> tuple[str, Type | None]:
+def _walk(path: str, kind: Hashable) -> tuple[str, Type | None]:
     """The field that a path names, and the type that it must have (``None``: not known)."""
     field = ""
-    target: Type | None = msgspec.inspect.type_info(kind)
+    target: Type | None = _described(kind)
     for step in _PATH_STEP.finditer(path):
         name, index = step.group(1), step.group(2)
         if name is not None:
@@ -72,6 +74,12 @@ def _walk(path: str, kind: object) -> tuple[str, Type | None]:
         else:
             break
     return field, target
+
+
+@cache
+def _described(kind: Hashable) -> Type:
+    """What a type consists of; there are few types, and finding out takes milliseconds."""
+    return msgspec.inspect.type_info(kind)
 
 
 def _member_type(target: Type | None, name: str) -> Type | None:

@@ -18,7 +18,6 @@ import msgspec
 from api.bulk import ImportRefused, ImportRefusedAt, import_atomically
 from api.camt053 import (
     BankStatement,
-    Camt053Refused,
     check_statement,
     entry_key,
     first_day,
@@ -26,6 +25,7 @@ from api.camt053 import (
     read_camt053,
     statement_key,
 )
+from api.camt053_xml import Camt053Refused
 from api.runtime import Runtime
 from ledger_core import currencies
 from ledger_core.account_terms import OpenAccount
@@ -194,11 +194,12 @@ def _link(plan: _Plan, file: str, statement: BankStatement, chain: list[_Link]) 
     if after is not None:
         _check_neighbours(link, after, file, statement, new=link)
     previous_minor = before.closing_minor if before is not None else 0
-    _carry(plan, file, statement, "opening", link.opening_minor - previous_minor, link.first_day)
+    opening_minor = link.opening_minor - previous_minor
+    _carry(plan, file, statement, ("opening", opening_minor, link.first_day))
     if after is not None:
         # What was carried forward to the next statement is from now on explained by this one.
         onward_minor = previous_minor - link.closing_minor
-        _carry(plan, file, statement, "onward", onward_minor, after.first_day)
+        _carry(plan, file, statement, ("onward", onward_minor, after.first_day))
     chain.insert(place, link)
 
 
@@ -278,9 +279,10 @@ def _book(plan: _Plan, file: str, statement: BankStatement) -> None:
 
 
 def _carry(
-    plan: _Plan, file: str, statement: BankStatement, what: str, minor: int, value_date: date
+    plan: _Plan, file: str, statement: BankStatement, balance: tuple[str, int, date]
 ) -> None:
-    """Book a balance carried forward, if there is any."""
+    """Book a balance carried forward (why, minor units, value date), if there is any."""
+    what, minor, value_date = balance
     if not minor:
         return
     make = Deposit if minor > 0 else Withdraw

@@ -101,7 +101,9 @@ def import_journal(
     try:
         outcomes = import_atomically(runtime, ledger_id, plan.commands, actor)
     except ImportRefusedAt as refusal:
-        msg = f"{file.name}: line {plan.lines[refusal.index]}: {refusal.error} Nothing was imported."
+        msg = (
+            f"{file.name}: line {plan.lines[refusal.index]}: {refusal.error} Nothing was imported."
+        )
         raise ImportRefused(msg) from None
     return JournalReport(
         entries=posted,
@@ -267,12 +269,12 @@ def _line(posting: JournalPosting, unit: _Unit) -> PostingLine:
 
 def _minor(amount: Decimal, scale: int) -> int:
     """An exact amount in minor units, whatever its length."""
-    numerator, denominator = amount.as_integer_ratio()
-    minor, rest = divmod(numerator * 10**scale, denominator)
-    if rest:
+    sign, digits, exponent = amount.as_tuple()
+    if not isinstance(exponent, int) or exponent < -scale:
         msg = "the reader gave fewer decimals than the amount has"
         raise AssertionError(msg)
-    return minor
+    minor = int("".join(map(str, digits)) + "0" * (scale + exponent))
+    return -minor if sign else minor
 
 
 def _plain(text: str | None) -> str | None:

@@ -14,7 +14,7 @@ from api import api_keys, clock
 from api.api_keys import ApiKey, PresentedKey
 from api.problems import UNAUTHENTICATED, Problem
 from api.reads import Reads
-from api.roles import Role
+from api.role_names import Role
 from api.sql import driver_connection
 
 REMEMBERED_S = 0.75

@@ -7,9 +7,7 @@ file.
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import make_url
+import psycopg
 
 FOLDERS = ("migrations", "ledger_core_migrations")
 """At the root of a checkout; beside the packages in an installation (see ``pyproject.toml``)."""
@@ -27,14 +25,38 @@ def upgrade(database_url: str) -> None:
     Raises:
         MigrationsMissingError: the installation is damaged.
     """
+    folder = _folder()
+    if _stands_at(database_url) == _newest(folder):
+        return
+    # Only now: Alembic takes a third of a second to import, and most starts need none of it.
+    from alembic import command  # noqa: PLC0415 - see above
+    from alembic.config import Config  # noqa: PLC0415 - see above
+    from sqlalchemy import make_url  # noqa: PLC0415 - see above
+
     config = Config()
-    config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     # An attribute, not an option: options are interpolated, and a password may hold a percent sign.
     config.attributes["database_url"] = make_url(database_url).set(
         drivername="postgresql+psycopg",
     )
     command.upgrade(config, "head")
+
+
+def _stands_at(database_url: str) -> str | None:
+    """The revision that the database stands at, or ``None`` where it has none."""
+    url = database_url.replace("postgresql+psycopg://", "postgresql://", 1)
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
+        if found is None or found[0] is None:
+            return None
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return None if row is None else str(row[0])
+
+
+def _newest(folder: Path) -> str:
+    """The last revision: files are named by revision, in order."""
+    return max(path.name.split("_", 1)[0] for path in (folder / "versions").glob("[0-9]*_*.py"))
 
 
 def _folder() -> Path:

@@ -5,13 +5,9 @@ An operation is a command (under its ``type``) or a view. What is not in the tab
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
 
 from api.problems import FORBIDDEN, Problem
-
-Role = Literal["reader", "teller", "auditor", "admin"]
-
-ROLES: tuple[Role, ...] = ("reader", "teller", "auditor", "admin")
+from api.role_names import ROLES, Role
 
 _EVERYBODY: frozenset[Role] = frozenset(ROLES)
 _COUNTER: frozenset[Role] = frozenset({"teller", "admin"})

@@ -9,10 +9,8 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-import sqlalchemy
-
 from api import api_keys, clock, embedded_postgres, migrations
-from api.roles import Role
+from api.role_names import Role
 from api.settings import Settings
 from ledger_core import database, log
 from ledger_core.commands import Command
@@ -23,7 +21,7 @@ from ledger_core.vault import Vault
 from ledger_core.writer import Writer
 from projections import runner
 
-# Ledgers written to at one time; beyond, the one longest unused is read anew when it is next needed.
+# Ledgers written to at one time; beyond, the one longest unused is read anew when next needed.
 WRITERS_MAX = 16
 
 
@@ -33,12 +31,12 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         """Start the embedded server where none is named, and bring the schema up to date."""
         self.settings = settings
-        self.database_url = settings.database_url or embedded_postgres.ensure_running(
-            settings.data_dir
-        ).url()
+        self.database_url = (
+            settings.database_url or embedded_postgres.ensure_running(settings.data_dir).url()
+        )
         migrations.upgrade(self.database_url)
         self.vault = Vault(settings.key_encryption_key, "local", clock.random_bytes)
-        self.engine: sqlalchemy.Engine = database.engine(self.database_url, "ledger_reader")
+        self.engine = database.engine(self.database_url, "ledger_reader")
         self._writers: dict[int, Writer] = {}
         self._lock = threading.Lock()
 

@@ -46,9 +46,7 @@ def load() -> Settings:
     return Settings(
         data_dir=data_dir,
         database_url=os.environ.get("LEDGER_DATABASE_URL") or None,
-        key_encryption_key=_secret(
-            "LEDGER_KEY_ENCRYPTION_KEY", keys_dir / "key-encryption-key"
-        ),
+        key_encryption_key=_secret("LEDGER_KEY_ENCRYPTION_KEY", keys_dir / "key-encryption-key"),
         server_secret=_secret("LEDGER_SERVER_SECRET", keys_dir / "server-secret"),
     )
 

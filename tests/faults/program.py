@@ -28,7 +28,7 @@ class Program:
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a command and leave it running."""
-        return subprocess.Popen(  # noqa: S603 - our own program
+        return subprocess.Popen(
             [sys.executable, "-m", "api.cli", *arguments],
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -48,7 +48,7 @@ class Program:
 
     def serve(self) -> subprocess.Popen[bytes]:
         """Start the server and wait until it is ready."""
-        process = subprocess.Popen(  # noqa: S603 - our own program
+        process = subprocess.Popen(
             [sys.executable, "-m", "api.cli", "serve", "--port", str(self.port)],
             env=self.environment,
             stdout=subprocess.DEVNULL,

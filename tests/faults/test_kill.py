@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.faults.program import Program, kill
 
 from ledger_core import database
-from tests.faults.program import Program, kill
 
 ACCOUNTS = 200
 COMMANDS = 60_000
@@ -29,7 +29,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 @pytest.fixture
 def commands(tmp_path: Path) -> Path:
     """A file of accounts and transfers among them, some of which must be refused."""
-    choose = random.Random(7)  # noqa: S311 - a workload
+    choose = random.Random(7)
     path = tmp_path / "commands.jsonl"
     with path.open("w") as file:
         for number in range(ACCOUNTS):
@@ -60,7 +60,7 @@ def commands(tmp_path: Path) -> Path:
 def test_every_command_counts_once_after_a_kill(
     program: Program, commands: Path, victim: str
 ) -> None:
-    """kill -9 in the middle, restart, load again: nothing lost, nothing doubled, all verifies."""
+    """After kill -9, restart, load again: nothing is lost or doubled, and everything verifies."""
     program.run("migrate")
     server = program.serve()
     load = program.start("load", str(commands))

@@ -5,7 +5,7 @@ from typing import Any
 from httpx2 import Response
 from starlette.testclient import TestClient
 
-from api.roles import ROLES
+from api.role_names import ROLES
 from api.runtime import Runtime
 from projections import runner
 

@@ -74,9 +74,9 @@ def test_the_figures_count_what_happened(own_bank: Bank) -> None:
         'ledger_refusals_total{code="validation_error"} 3.0',
         "ledger_append_seconds_count 2.0",
         "ledger_batch_commands_sum 2.0",
-        f'ledger_writer_queue_commands{{ledger_id="{own_bank.ledger_id}"}} 0.0',
-        f'ledger_projection_lag_events{{ledger_id="{own_bank.ledger_id}",projection="balances"}} 0.0',
-        f'ledger_head_position{{ledger_id="{own_bank.ledger_id}"}} 3.0',
+        'ledger_writer_queue_commands{ledger_id="1"} 0.0',
+        'ledger_projection_lag_events{ledger_id="1",projection="balances"} 0.0',
+        'ledger_head_position{ledger_id="1"} 3.0',
     ):
         assert line in text, line
     assert "secret" not in text

@@ -10,7 +10,8 @@ from tests.http.bank import Bank
 from api import api_keys, clock
 from api.edge import PUBLIC_PATHS
 from api.key_ring import REMEMBERED_S
-from api.roles import ALLOWED, ROLES
+from api.role_names import ROLES
+from api.roles import ALLOWED
 from ledger_core import commands
 
 SECRET = b"S" * 32

@@ -76,9 +76,7 @@ def statement(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def balance(
-    runtime: Runtime, account_id: str = ACCOUNT, value_date: date | None = None
-) -> Decimal:
+def balance(runtime: Runtime, account_id: str = ACCOUNT, value_date: date | None = None) -> Decimal:
     """The account's posted balance."""
     ledger_id = runtime.ledger_id("main")
     _catch_up(runtime, ledger_id)
@@ -96,7 +94,7 @@ def head(runtime: Runtime) -> int:
 def test_a_statement_is_booked_exactly(
     runtime: Runtime, imported: Callable[..., CamtReport], statement: Callable[..., Path]
 ) -> None:
-    """The opening balance is carried forward, every entry posted, and the balance is the closing."""
+    """The opening balance is carried forward, and the balance after the entries is the closing."""
     report = imported([statement(0, "10.00", ["5.5", "-0.2"], "15.30")])
     assert balance(runtime) == Decimal("15.30")
     assert balance(runtime, "bank:clearing:EUR") == Decimal("15.30")
@@ -178,14 +176,12 @@ def test_all_the_bank_files_of_other_people(
     assert verdict.ok, verdict.findings
 
 
-def test_the_bank_files_one_by_one(
-    runtime: Runtime, imported: Callable[..., CamtReport]
-) -> None:
-    """The day-to-day chain holds when each file is a call of its own, and a left-out day is found."""
+def test_the_bank_files_one_by_one(runtime: Runtime, imported: Callable[..., CamtReport]) -> None:
+    """The day-to-day chain holds when each file is a call of its own; a missing day is found."""
     files = sorted((DATA / "settlement").glob("*.xml"))
     if not files:
         pytest.skip("the statements are not here")
-    left_out = random.Random(3).randrange(10, len(files) - 1)  # noqa: S311 - which file
+    left_out = random.Random(3).randrange(10, len(files) - 1)
     for file in files[:left_out]:
         imported([file])
     position = head(runtime)

@@ -115,9 +115,7 @@ def test_a_journal_that_grew_adds_only_what_is_new(
     assert nets(runtime)["Expenses:Coffee", "EUR/3"] == Decimal(4)
 
 
-def test_what_cannot_be_read_leaves_nothing(
-    runtime: Runtime, imported: Callable[..., Any]
-) -> None:
+def test_what_cannot_be_read_leaves_nothing(runtime: Runtime, imported: Callable[..., Any]) -> None:
     """A refusal names file and line, and not even the entries before it are booked."""
     with pytest.raises(ImportRefused, match=r"test\.journal: line \d+: .*Nothing was imported"):
         imported(GROCERIES + "\n2026-01-06 Bad\n    Assets:Cash    5.00 EUR\n")

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api import camt053, camt053_xml
-from api.camt053 import BankStatement, Camt053Refused, StatementBalance, StatementEntry
+from api.camt053 import BankStatement, StatementBalance, StatementEntry
+from api.camt053_xml import Camt053Refused
 
 REAL_FILES = Path(__file__).parents[3] / "shared" / "data" / "camt053"
 DAY = date(2031, 5, 14)
