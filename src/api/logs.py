@@ -1,46 +1,46 @@
 """Structured logs: one JSON object a line on standard error, with ids and never names.
 
-What the libraries log goes the same way without its message's arguments' values: an exception's
-text can hold what somebody sent, so only its type and place are written.
+What the libraries log goes the same way without what their exceptions say: that can hold what
+somebody sent, so only type and place are written.
 """
 
 import logging
 import sys
-from typing import TextIO
 
+import msgspec
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from api import clock
 from api.edge import frames_of
 
-_SHARED: tuple[structlog.typing.Processor, ...] = (
-    structlog.stdlib.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-)
+_encoder = msgspec.json.Encoder(enc_hook=str)
 
 
-def configure(stream: TextIO | None = None) -> None:
-    """Send every log of this process to ``stream`` (standard error), as JSON."""
-    stream = sys.stderr if stream is None else stream
+def configure() -> None:
+    """Send every log of this process to standard error, as JSON."""
     structlog.configure(
-        processors=[*_SHARED, structlog.processors.JSONRenderer()],
+        processors=[structlog.stdlib.add_log_level, _timestamp, _to_bytes],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        logger_factory=structlog.BytesLoggerFactory(file=sys.stderr.buffer),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*_SHARED, _without_message],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
-            ],
+            foreign_pre_chain=[structlog.stdlib.add_log_level, _timestamp, _without_message],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _to_text],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+
+
+def _timestamp(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Say when."""
+    event["timestamp"] = clock.now()
+    return event
 
 
 def _without_message(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -51,3 +51,13 @@ def _without_message(_logger: WrappedLogger, _method: str, event: EventDict) -> 
         event["error_type"] = type(error).__name__
         event["frames"] = frames_of(None if error is None else error.__traceback__)
     return event
+
+
+def _to_bytes(_logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
+    """The line."""
+    return _encoder.encode(event)
+
+
+def _to_text(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    """The line, for the standard library's handlers."""
+    return _to_bytes(logger, method, event).decode()

@@ -7,8 +7,8 @@ never part of a refusal: a field is named only where the command itself has such
 
 import json
 import re
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Hashable, MutableMapping, Sequence
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -97,7 +97,7 @@ def decode_shallow(decoder: msgspec.json.Decoder[_T], body: bytes | msgspec.Raw)
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise malformed(field_error(str(error), decoder.type)) from None
+        raise malformed(field_error(str(error), cast("Hashable", decoder.type))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Problem(MALFORMED_JSON) from None
 

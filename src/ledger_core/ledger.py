@@ -6,23 +6,21 @@ before the commit. A connection lost during commit leaves the outcome unknown: i
 that the transaction was committed, its answers are given; if not, the work is done again.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 import psycopg
 
-from ledger_core import commands, events, log, snapshots
+from ledger_core import commands, events, loading, log
 from ledger_core.account_terms import OpenAccount
-from ledger_core.accounts import Account, accounts_of
-from ledger_core.books import Books, EntryFacts, Event, Wants
+from ledger_core.books import Books, Event
 from ledger_core.commands import Command
 from ledger_core.customers import (
     PERSONAL_FIELDS,
     ChangeProfile,
-    Customer,
     CustomerErased,
     CustomerProfileChanged,
     CustomerRegistered,
@@ -41,19 +39,15 @@ from ledger_core.errors import (
     LedgerError,
     NotAttempted,
 )
-from ledger_core.fields import ENTRY_PREFIX, can_exist, position_of, require_key
+from ledger_core.fields import require_key
 from ledger_core.journal import JournalEntryPosted
-from ledger_core.log import Connection, Head, Identity, NewEvent
+from ledger_core.log import Connection, Identity, NewEvent
 from ledger_core.vault import Vault
 
-# Accounts, and customers as many: about 700 bytes an account, 350 MB at the most.
-ACCOUNTS_CACHED_MAX = 500_000
 ATTEMPTS_MAX = 3
 
 Mode = Literal["each", "stop_on_error", "atomic"]
 Status = Literal["recorded", "replayed", "unchanged", "refused"]
-
-_Dated = TypeVar("_Dated", Account, Customer)
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -161,10 +155,13 @@ class Ledger:
             head = log.lock_head(connection, self.ledger_id)
             if self._in_doubt is not None and self._is_recorded(connection, self._in_doubt):
                 return self._in_doubt.outcomes
-            self._synchronise(connection, head)
+            if not self._is_loaded:
+                loading.first_load(connection, self.ledger_id, books)
+                self._is_loaded = True
+            loading.synchronise(connection, self.ledger_id, books, head)
             books.recorded_at = max(self._clock(), head.recorded_at)
-            work = _Work()
-            self._load(connection, submissions, work)
+            asked = (command for item in submissions for command in item.commands)
+            work = _Work(known=loading.load(connection, self.ledger_id, books, asked))
             outcomes = [self._submission(connection, item, work) for item in submissions]
             if work.appends:
                 log.append(connection, self.ledger_id, head, books.recorded_at, work.appends)
@@ -180,8 +177,7 @@ class Ledger:
                     books.position, books.recorded_at, work.appends[-1], outcomes
                 )
         books.settle()
-        if max(len(books.accounts), len(books.customers)) > ACCOUNTS_CACHED_MAX:
-            self._evict(connection)
+        loading.evict(connection, self.ledger_id, books)
         return outcomes
 
     def _is_recorded(self, connection: Connection, attempt: _Attempt) -> bool:
@@ -192,94 +188,6 @@ class Ledger:
             == (attempt.recorded_at, last.type, last.command_key, last.actor, last.data)
             for stored in log.read_events(connection, self.ledger_id, attempt.position - 1, 1)
         )
-
-    def _synchronise(self, connection: Connection, head: Head) -> None:
-        """Bring the books up to the head: from the snapshots at first, then by events."""
-        books = self._books
-        if not self._is_loaded:
-            books.position = snapshots.position(connection, self.ledger_id)
-            books.units.update(snapshots.load_units(connection, self.ledger_id))
-            self._is_loaded = True
-        while books.position < head.position:
-            rows = log.read_rows(connection, self.ledger_id, books.position)
-            recorded = [
-                events.Recorded(row[0], row[1], events.decode(row[2], row[3], row[4]))
-                for row in rows
-            ]
-            wants = Wants()
-            for item in recorded:
-                _wants_of_event(item, wants)
-            self._load_state(connection, wants)
-            for item in recorded:
-                books.catch_up(item.event, item.position, item.recorded_at)
-
-    def _load(self, connection: Connection, submissions: Sequence[Submission], work: _Work) -> None:
-        """Load everything that the commands of this transaction need."""
-        wants = Wants()
-        keys: list[str] = []
-        for submission in submissions:
-            for command in submission.commands:
-                command.needs(wants)
-                keys.append(command.key)
-        work.known = self._by_key(connection, keys)
-        for first in work.known.values():
-            if isinstance(first.event, CustomerProfileChanged):
-                wants.customers.add(first.event.customer_id)
-        if wants.entries or wants.references:
-            self._load_entries(connection, wants)
-        self._load_state(connection, wants)
-
-    def _load_state(self, connection: Connection, wants: Wants) -> None:
-        """Load accounts and customers that are not in memory."""
-        books = self._books
-        missing = wants.accounts - books.accounts.keys()
-        if missing:
-            if len(books.accounts) > 2 * ACCOUNTS_CACHED_MAX:
-                raise LedgerBusy(reason="projections_behind")
-            named = [name for name in missing if can_exist(name)]
-            for account in snapshots.load_accounts(connection, self.ledger_id, named):
-                books.accounts[account.terms.account_id] = account
-        missing = wants.customers - books.customers.keys()
-        if missing:
-            named = [name for name in missing if can_exist(name)]
-            for customer in snapshots.load_customers(connection, self.ledger_id, named):
-                books.customers[customer.customer_id] = customer
-
-    def _load_entries(self, connection: Connection, wants: Wants) -> None:
-        """Load the entries and references that commands name, and the entries' accounts."""
-        books = self._books
-        rows = connection.execute(
-            "SELECT kind, name, position FROM ledger.identities"
-            " WHERE ledger_id = %s AND (kind = 'reference' AND name = ANY(%s)"
-            " OR kind IN ('entry', 'reversal') AND name = ANY(%s))",
-            (
-                self.ledger_id,
-                [name for name in wants.references if can_exist(name)],
-                [name for name in wants.entries if can_exist(name)],
-            ),
-        ).fetchall()
-        books.references.update((row[1], row[2]) for row in rows if row[0] == "reference")
-        reversed_ids = {row[1] for row in rows if row[0] == "reversal"}
-        places = {row[1]: row[2] for row in rows if row[0] == "entry"}
-        for entry_id in wants.entries - places.keys():
-            position = position_of(entry_id, ENTRY_PREFIX)
-            if position is not None:
-                places[entry_id] = position
-        at = {item.position: item for item in self._at(connection, places.values())}
-        for entry_id, position in places.items():
-            item = at.get(position)
-            if item is None or not isinstance(item.event, JournalEntryPosted):
-                continue
-            if item.event.entry_id not in (None, entry_id):
-                continue
-            books.entries[entry_id] = EntryFacts(
-                entry_id,
-                position,
-                item.recorded_at,
-                item.event,
-                is_reversed=entry_id in reversed_ids,
-            )
-            wants.accounts.update(accounts_of(item.event, position))
 
     def _submission(
         self, connection: Connection, submission: Submission, work: _Work
@@ -340,20 +248,18 @@ class Ledger:
 
     def _decide(self, connection: Connection, command: Command) -> tuple[Event, ...]:
         """The command's events; personal data is sealed once the command is known to be good."""
+        if not isinstance(command, RegisterCustomer | ChangeProfile):
+            return commands.decide(self._books, command)
         books = self._books
-        match command:
-            case RegisterCustomer():
-                check_registration(books, command)
-                subject = self._vault.create_subject(connection, self.ledger_id, books.recorded_at)
-                sealed = self._sealed(connection, subject, command.profile)
-                return commands.decide_sealed(books, command, sealed)
-            case ChangeProfile():
-                subject = check_profile_change(books, command).subject
-                given = {name: text for name, text in command.changes.items() if text is not None}
-                sealed = self._sealed(connection, subject, given)
-                return commands.decide_sealed(books, command, sealed)
-            case _:
-                return commands.decide(books, command)
+        if isinstance(command, RegisterCustomer):
+            check_registration(books, command)
+            subject = self._vault.create_subject(connection, self.ledger_id, books.recorded_at)
+            given = command.profile
+        else:
+            subject = check_profile_change(books, command).subject
+            given = {name: text for name, text in command.changes.items() if text is not None}
+        sealed = self._sealed(connection, subject, given)
+        return commands.decide_sealed(books, command, sealed)
 
     def _sealed(self, connection: Connection, subject: str, profile: dict[str, str]) -> Sealed:
         """A profile with its personal fields sealed."""
@@ -373,14 +279,10 @@ class Ledger:
                 name, version, events.tags_of(event, position), key, actor, events.encode(event)
             )
         )
-        match event:
-            case JournalEntryPosted(entry_id=None, reference=None, reverses=None):
-                pass
-            case JournalEntryPosted():
-                work.identities.extend(_identities(event, position))
-            case _:
-                pass
-        if not isinstance(event, JournalEntryPosted) or event.entry_id is not None:
+        if not isinstance(event, JournalEntryPosted):
+            work.decided[position] = events.Recorded(position, books.recorded_at, event)
+        elif event.entry_id is not None or event.reference is not None or event.reverses:
+            work.identities.extend(_identities(event, position))
             work.decided[position] = events.Recorded(position, books.recorded_at, event)
 
     def _again(self, connection: Connection, command: Command, first: events.Recorded) -> Outcome:
@@ -423,22 +325,21 @@ class Ledger:
             return None
         if position in work.decided:
             return work.decided[position]
-        return next(iter(self._at(connection, [position])), None)
+        return next(iter(loading.at_positions(connection, self.ledger_id, [position])), None)
 
     def _id_position(self, command: Command) -> int | None:
         """Where the id that this command chooses was taken, if it was."""
         books = self._books
-        match command:
-            case OpenAccount(account_id=str() as account_id):
-                account = books.accounts.get(account_id)
-                return None if account is None else account.terms.account_no
-            case RegisterCustomer(customer_id=str() as customer_id):
-                customer = books.customers.get(customer_id)
-                return None if customer is None else customer.customer_no
-            case _:
-                entry_id = getattr(command, "entry_id", None)
-                entry = books.entries.get(entry_id) if entry_id is not None else None
-                return None if entry is None else entry.position
+        if isinstance(command, OpenAccount):
+            account = books.accounts.get(command.account_id or "")
+            return None if account is None else account.terms.account_no
+        if isinstance(command, RegisterCustomer):
+            customer = books.customers.get(command.customer_id or "")
+            return None if customer is None else customer.customer_no
+        if not books.entries:
+            return None
+        entry = books.entries.get(getattr(command, "entry_id", None) or "")
+        return None if entry is None else entry.position
 
     def _differences(
         self, connection: Connection, command: Command, event: Event
@@ -456,58 +357,9 @@ class Ledger:
             return event.subject
         return self._books.customers[event.customer_id].subject
 
-    def _by_key(self, connection: Connection, keys: list[str]) -> dict[str, events.Recorded]:
-        """What those of the keys led to that were used before."""
-        rows = connection.execute(
-            "SELECT command_key, position, recorded_at, type, version, data FROM ledger.events"
-            " WHERE ledger_id = %s AND command_key = ANY(%s)",
-            (self.ledger_id, [key for key in keys if can_exist(key)]),
-        )
-        return {
-            row[0]: events.Recorded(row[1], row[2], events.decode(row[3], row[4], row[5]))
-            for row in rows
-        }
-
-    def _at(self, connection: Connection, positions: Iterable[int]) -> list[events.Recorded]:
-        """The events at those positions that exist."""
-        rows = connection.execute(
-            "SELECT position, recorded_at, type, version, data FROM ledger.events"
-            " WHERE ledger_id = %s AND position = ANY(%s)",
-            (self.ledger_id, list(positions)),
-        )
-        return [
-            events.Recorded(row[0], row[1], events.decode(row[2], row[3], row[4])) for row in rows
-        ]
-
     def _refused(self, error: LedgerError) -> Outcome:
         """A refusal, with what the decision had seen."""
         return Outcome("refused", self._books.position, self._books.recorded_at, None, error)
-
-    def _evict(self, connection: Connection) -> None:
-        """Forget what is longest untouched and stands in the snapshots in its present state."""
-        stored = snapshots.position(connection, self.ledger_id)
-        _forget_oldest(self._books.accounts, stored)
-        _forget_oldest(self._books.customers, stored)
-
-
-def _forget_oldest(cached: dict[str, _Dated], stored: int) -> None:
-    """Leave three quarters of what may be cached, but forget nothing newer than ``stored``."""
-    by_age = sorted(cached.items(), key=lambda item: item[1].last_position)
-    for name, item in by_age[: max(0, len(by_age) - ACCOUNTS_CACHED_MAX * 3 // 4)]:
-        if item.last_position > stored:
-            break
-        del cached[name]
-
-
-def _wants_of_event(item: events.Recorded, wants: Wants) -> None:
-    """What must be loaded before an event of another writer is taken in."""
-    event = item.event
-    match event:
-        case CustomerErased(customer_id=customer_id):
-            wants.customers.add(customer_id)
-        case _:
-            if events.is_account_event(event):
-                wants.accounts.update(accounts_of(event, item.position))
 
 
 def _identities(event: JournalEntryPosted, position: int) -> list[Identity]:

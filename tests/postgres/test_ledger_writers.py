@@ -9,7 +9,7 @@ import pytest
 from tests.postgres.ledger_harness import World, answers
 from tests.rules.harness import deposited, opened, transfer, withdrawn
 
-from ledger_core import ledger as ledger_module
+from ledger_core import loading as loading_module
 from ledger_core import writer as writer_module
 from ledger_core.account_terms import SetLimit
 from ledger_core.blocks import FreezeAccount, UnfreezeAccount
@@ -208,7 +208,7 @@ def test_what_was_forgotten_is_loaded_again(
     bank: World, monkeypatch: pytest.MonkeyPatch, caught_up_every: int
 ) -> None:
     """With room for a few accounts only, answers stay right while projectors keep up or not."""
-    monkeypatch.setattr(ledger_module, "ACCOUNTS_CACHED_MAX", 8)
+    monkeypatch.setattr(loading_module, "ACCOUNTS_CACHED_MAX", 8)
     two = bank.ledger()
     names = [f"N{number}" for number in range(12)]
     for number, name in enumerate(names):
@@ -234,7 +234,7 @@ def test_what_was_forgotten_is_loaded_again(
 
 def test_forgotten_customers_are_loaded_again(bank: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Customers take no more room than accounts do, and who was erased stays so."""
-    monkeypatch.setattr(ledger_module, "ACCOUNTS_CACHED_MAX", 4)
+    monkeypatch.setattr(loading_module, "ACCOUNTS_CACHED_MAX", 4)
     for number in range(12):
         name = f"c{number}"
         bank.run(
@@ -255,7 +255,7 @@ def test_memory_is_bounded_when_projectors_are_too_far_behind(
     bank: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The ledger says that it is busy rather than forget what is stored nowhere."""
-    monkeypatch.setattr(ledger_module, "ACCOUNTS_CACHED_MAX", 4)
+    monkeypatch.setattr(loading_module, "ACCOUNTS_CACHED_MAX", 4)
     said = [answer for number in range(12) for answer in _open_or_busy(bank, number)]
     assert said[0] == "recorded"
     assert said[-1] == "ledger_busy"

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tests.postgres.ledger_harness import World
 from tests.rules.machine import commands as any_commands
@@ -47,7 +47,8 @@ _dated: st.SearchStrategy[Command] = st.one_of(
 _histories = st.lists(st.lists(any_commands | _dated, min_size=1, max_size=12), max_size=5)
 
 
-@settings(max_examples=15)
+# A history is short and takes half a second: shrinking it would take minutes.
+@settings(max_examples=15, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(history=_histories, batches=st.lists(st.integers(1, 9), min_size=1, max_size=6))
 def test_what_was_read_then_is_read_as_of_then(
     database_url: str, history: list[list[Command]], batches: list[int]

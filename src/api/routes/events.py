@@ -3,6 +3,7 @@
 Personal data stays sealed: what is given out is what was hashed.
 """
 
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -29,7 +30,7 @@ class EventAnswer(msgspec.Struct, frozen=True):
     """An event as it stands in the log; ``data`` is its exact JSON text, amounts as integers."""
 
     position: int
-    recorded_at: str
+    recorded_at: datetime
     type: str
     version: int
     tags: tuple[str, ...]
@@ -51,7 +52,7 @@ def event_answer(event: StoredEvent) -> EventAnswer:
     """A stored event as a document."""
     return EventAnswer(
         event.position,
-        event.recorded_at.isoformat(),
+        event.recorded_at,
         event.type,
         event.version,
         tuple(event.tags),
