@@ -42,7 +42,7 @@ class UnknownEvent(ValueError):  # noqa: N818 - a fact about the log
     """The log holds an event that this program does not know: it is older than the log."""
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """An event in its place in the log."""
 
     position: int

@@ -83,8 +83,6 @@ def advance(
     cache = RunnerCache() if cache is None else cache
     try:
         with connection.transaction():
-            # What a crash of the server loses of the views is made from the log once more.
-            connection.execute("SET LOCAL synchronous_commit = off")
             groups = _groups(_lock(connection, ledger_id))
             for gone in cache.memories.keys() - groups.keys():
                 del cache.memories[gone]
