@@ -33,6 +33,8 @@ __all__ = [
     "run_forever",
 ]
 
+# How far the views may be behind a log that grows slowly; a batch costs some milliseconds.
+POLL_S = 0.05
 RECONNECT_S_MIN = 0.1
 RECONNECT_S_MAX = 5.0
 # Accounts and recent movements can be read back from these; otherwise memory must be complete.
@@ -124,8 +126,11 @@ def catch_up(
             return reached
 
 
-def run_forever(url: str, stop: Event, *, poll_s: float = 0.02) -> None:
+def run_forever(url: str, stop: Event, *, poll_s: float = POLL_S) -> None:
     """Keep the projections of all ledgers up to date until ``stop`` is set.
+
+    Unless a whole batch is waiting, there is a pause between batches: events that come one by one
+    are then taken many at a time, which leaves the processor to those who write them.
 
     A lost connection is made anew, with growing pauses; anything else that goes wrong raises.
     """
@@ -135,7 +140,7 @@ def run_forever(url: str, stop: Event, *, poll_s: float = 0.02) -> None:
             with connect(url, "ledger_projector") as connection:
                 caches: dict[int, RunnerCache] = {}
                 while not stop.is_set():
-                    if not _advance_all(connection, caches):
+                    if _advance_all(connection, caches) < BATCH_EVENTS_MAX:
                         stop.wait(poll_s)
                     pause_s = RECONNECT_S_MIN
         except (psycopg.OperationalError, psycopg.InterfaceError):
