@@ -15,7 +15,7 @@ from api.batches import PATH as BATCH_PATH
 from api.batches import BatchEndpoint
 from api.command_routes import CommandEndpoint
 from api.context import Context
-from api.edge import TRACE, Edge, problem_response
+from api.edge import TRACE, Catching, Edge, problem_response
 from api.parameters import caller_of, parameter_errors
 from api.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, malformed
 from api.roles import require_allowed
@@ -23,6 +23,25 @@ from api.routes import COMMANDS, VIEWS
 from api.runtime import Runtime
 from api.version import program_version
 from api.views import ViewRoute
+from api.wire import App, Receive, Scope, Send
+
+
+class Application(FastAPI):
+    """FastAPI behind the edge, which is the outermost layer of all.
+
+    Commands whose address has no variable part go from the edge straight to their endpoint: the
+    framework's own layers would cost them more than the command itself.
+    """
+
+    edge: Edge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, through the edge."""
+        await self.edge(scope, receive, send)
+
+    async def routed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request by the framework's routes."""
+        await super().__call__(scope, receive, send)
 
 
 def create_app(runtime: Runtime) -> FastAPI:
@@ -35,7 +54,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         yield
         context.close()
 
-    app = FastAPI(
+    app = Application(
         title="Ledger",
         version=program_version(),
         description=openapi.DESCRIPTION,
@@ -43,17 +62,20 @@ def create_app(runtime: Runtime) -> FastAPI:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(Edge, context=context)],
+        middleware=[Middleware(Catching)],
     )
     app.state.context = context
+    direct: dict[str, App] = {}
     for command in COMMANDS:
         endpoint = CommandEndpoint(context, command)
         app.router.routes.append(
             Route(command.path, endpoint, methods=["POST"], name=command.operation)
         )
-    app.router.routes.append(
-        Route(BATCH_PATH, BatchEndpoint(context), methods=["POST"], name="batch")
-    )
+        if "{" not in command.path:
+            direct[command.path] = endpoint
+    direct[BATCH_PATH] = BatchEndpoint(context)
+    app.router.routes.append(Route(BATCH_PATH, direct[BATCH_PATH], methods=["POST"], name="batch"))
+    app.edge = Edge(app.routed, context, direct)
     for view in VIEWS:
         _add_view(app, view)
     app.router.routes.extend(health.routes(context))

@@ -65,7 +65,7 @@ class CommandEndpoint:
         require_json(headers)
         header_key = idempotency_key(headers)
         body = decode(self._decoder, await read_body(receive, SINGLE_BYTES_MAX))
-        command = self._command(body, scope["path_params"], header_key)
+        command = self._command(body, scope.get("path_params", {}), header_key)
         outcome = (await self._context.submit(caller, [command]))[0]
         if outcome.error is not None:
             raise outcome.error

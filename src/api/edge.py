@@ -9,7 +9,7 @@ the path, the body or a person.
 import asyncio
 import re
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 import msgspec
@@ -53,10 +53,11 @@ class Trace(msgspec.Struct):
 class Edge:
     """ASGI middleware: authenticates, catches, counts and logs."""
 
-    def __init__(self, app: App, context: Context) -> None:
-        """Wrap an ASGI application."""
+    def __init__(self, app: App, context: Context, direct: Mapping[str, App]) -> None:
+        """Wrap an ASGI application; POSTs to the paths of ``direct`` need none of its routing."""
         self._app = app
         self._context = context
+        self._direct = direct
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -68,7 +69,9 @@ class Edge:
         trace = Trace(_request_id(scope["headers"]))
         scope[TRACE] = trace
         # Routes are matched on the path as it was sent: an encoded slash is part of an id.
-        scope["path"] = scope.get("raw_path", scope["path"].encode()).decode("ascii", "replace")
+        path = scope.get("raw_path", scope["path"].encode()).decode("ascii", "replace")
+        scope["path"] = path
+        app = (self._direct.get(path) if scope["method"] == "POST" else None) or self._app
         request_id = (b"x-request-id", trace.request_id.encode())
 
         async def send_traced(message: Message) -> None:
@@ -79,14 +82,11 @@ class Edge:
             await send(message)
 
         try:
-            if scope["path"] not in PUBLIC_PATHS:
+            if path not in PUBLIC_PATHS:
                 scope[CALLER] = await self._context.key_ring.caller(scope["headers"])
-            await self._app(scope, receive, send_traced)
+            await app(scope, receive, send_traced)
         except Exception as error:  # noqa: BLE001 - every failure is answered, and logged safely
-            if trace.status:
-                _log_failure(trace, error)
-            else:
-                await _answer(trace, error, send_traced)
+            await _answer_failure(trace, error, send_traced)
         finally:
             self._finish(scope, trace, loop.time() - begun_at)
 
@@ -114,6 +114,23 @@ class Edge:
         )
 
 
+class Catching:
+    """ASGI middleware within the framework: answers failures before its own layers see them."""
+
+    def __init__(self, app: App) -> None:
+        """Wrap an ASGI application that stands behind an ``Edge``."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        try:
+            await self._app(scope, receive, send)
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            await _answer_failure(scope[TRACE], error, send)
+
+
 async def respond(
     send: Send, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]]
 ) -> None:
@@ -137,8 +154,11 @@ def problem_response(
     return document.status, body, headers
 
 
-async def _answer(trace: Trace, error: Exception, send: Send) -> None:
-    """Answer a failed request with its problem."""
+async def _answer_failure(trace: Trace, error: Exception, send: Send) -> None:
+    """Answer a failed request with its problem, unless its answer has begun."""
+    if trace.status:
+        _log_failure(trace, error)
+        return
     if isinstance(error, _UNAVAILABLE):
         retry = (("Retry-After", str(problems.RETRY_AFTER_S)),)
         error = Problem(DATABASE_UNAVAILABLE, headers=retry)

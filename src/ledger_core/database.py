@@ -19,6 +19,15 @@ CONNECT_TIMEOUT_S = 10
 POOL_SIZE = 10
 POOL_OVERFLOW = 10
 
+# A plan made for a table of ten rows is a disaster at ten million, and a growing log passes through
+# every size: plans are made anew for each statement. The writer looks up nothing but single rows.
+_CUSTOM_PLANS = {"plan_cache_mode": "force_custom_plan"}
+_PLANNING: dict[Role, dict[str, str]] = {
+    "ledger_writer": {**_CUSTOM_PLANS, "enable_seqscan": "off"},
+    "ledger_projector": _CUSTOM_PLANS,
+    "ledger_reader": _CUSTOM_PLANS,
+}
+
 
 class _BytesLoader(Loader):
     """Hand a column over as the bytes that the server sent."""
@@ -35,7 +44,13 @@ def connect(url: str, role: Role) -> psycopg.Connection[tuple[Any, ...]]:
         psycopg.OperationalError: the server does not answer or refuses the login.
     """
     given = conninfo_to_dict(_plain(url))
-    options = f"{given.pop('options', '') or ''} -c role={role} -c timezone=UTC".strip()
+    settings = {"role": role, "timezone": "UTC", **_PLANNING[role]}
+    options = " ".join(
+        [
+            str(given.pop("options", None) or ""),
+            *(f"-c {name}={settings[name]}" for name in settings),
+        ]
+    ).strip()
     conninfo = make_conninfo(
         **{name: str(value) for name, value in given.items() if value is not None},
         options=options,

@@ -41,7 +41,7 @@ from ledger_core.errors import (
 )
 from ledger_core.fields import require_key
 from ledger_core.journal import JournalEntryPosted
-from ledger_core.log import Connection, Identity, NewEvent
+from ledger_core.log import Connection, Head, Identity, NewEvent
 from ledger_core.vault import Vault
 
 ATTEMPTS_MAX = 3
@@ -151,34 +151,41 @@ class Ledger:
         if self._connection is None:
             self._connection = self._connect()
         connection, books = self._connection, self._books
-        with connection.transaction():
-            head = log.lock_head(connection, self.ledger_id)
-            if self._in_doubt is not None and self._is_recorded(connection, self._in_doubt):
-                return self._in_doubt.outcomes
-            if not self._is_loaded:
-                loading.first_load(connection, self.ledger_id, books)
-                self._is_loaded = True
-            loading.synchronise(connection, self.ledger_id, books, head)
-            books.recorded_at = max(self._clock(), head.recorded_at)
-            asked = (command for item in submissions for command in item.commands)
-            work = _Work(known=loading.load(connection, self.ledger_id, books, asked))
-            outcomes = [self._submission(connection, item, work) for item in submissions]
-            if work.appends:
-                log.append(connection, self.ledger_id, head, books.recorded_at, work.appends)
-            for item in work.decided.values():
-                if isinstance(item.event, CustomerErased):
-                    self._vault.destroy_subject(
-                        connection, self.ledger_id, item.event.subject, item.recorded_at
-                    )
-            if work.identities:
-                log.take_identities(connection, self.ledger_id, work.identities)
-            if work.appends:
-                self._in_doubt = _Attempt(
-                    books.position, books.recorded_at, work.appends[-1], outcomes
-                )
+        head = log.begin(connection, self.ledger_id)
+        if self._in_doubt is not None and self._is_recorded(connection, self._in_doubt):
+            connection.execute("ROLLBACK")
+            return self._in_doubt.outcomes
+        if not self._is_loaded:
+            loading.first_load(connection, self.ledger_id, books)
+            self._is_loaded = True
+        loading.synchronise(connection, self.ledger_id, books, head)
+        books.recorded_at = max(self._clock(), head.recorded_at)
+        asked = (command for item in submissions for command in item.commands)
+        work = _Work(known=loading.load(connection, self.ledger_id, books, asked))
+        outcomes = [self._submission(connection, item, work) for item in submissions]
+        self._append(connection, head, work, outcomes)
         books.settle()
         loading.evict(connection, self.ledger_id, books)
         return outcomes
+
+    def _append(
+        self, connection: Connection, head: Head, work: _Work, outcomes: list[list[Outcome]]
+    ) -> None:
+        """Append what was decided, and commit."""
+        books = self._books
+        if not work.appends:
+            connection.execute("COMMIT")
+            return
+        head = log.append(connection, self.ledger_id, head, books.recorded_at, work.appends)
+        for item in work.decided.values():
+            if isinstance(item.event, CustomerErased):
+                self._vault.destroy_subject(
+                    connection, self.ledger_id, item.event.subject, item.recorded_at
+                )
+        if work.identities:
+            log.take_identities(connection, self.ledger_id, work.identities)
+        self._in_doubt = _Attempt(books.position, books.recorded_at, work.appends[-1], outcomes)
+        log.commit(connection, self.ledger_id, head)
 
     def _is_recorded(self, connection: Connection, attempt: _Attempt) -> bool:
         """Whether a transaction whose commit was not answered was committed nevertheless."""

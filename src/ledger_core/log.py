@@ -148,15 +148,54 @@ def read_head(connection: Connection, ledger_id: int) -> Head:
     Raises:
         LedgerNotFound: no such ledger.
     """
-    return _head(connection, ledger_id, sql.SQL(""))
+    row = connection.execute(
+        "SELECT position, recorded_at, frontier FROM ledger.heads WHERE ledger_id = %s",
+        (ledger_id,),
+    ).fetchone()
+    if row is None:
+        raise LedgerNotFound
+    return Head(row[0], row[1], merkle.from_bytes(row[2]))
 
 
-def lock_head(connection: Connection, ledger_id: int) -> Head:
-    """As ``read_head``, keeping every other writer out until the transaction ends.
+def begin(connection: Connection, ledger_id: int) -> Head:
+    """Begin a transaction in which the log may be appended to: where it ends now.
 
-    A statement of its own: what is read after it sees everything that earlier writers committed.
+    Every other writer is kept out until the transaction ends. The lock is a statement of its own:
+    what is read after it sees everything that earlier writers committed. Both statements take one
+    round trip.
+
+    Raises:
+        LedgerNotFound: no such ledger; the transaction has ended.
     """
-    return _head(connection, ledger_id, sql.SQL(" FOR UPDATE"))
+    cursor = connection.execute(
+        sql.SQL(
+            "BEGIN; SELECT position, recorded_at, frontier FROM ledger.heads"
+            " WHERE ledger_id = {} FOR UPDATE"
+        ).format(sql.Literal(ledger_id)),
+        prepare=False,
+    )
+    cursor.nextset()
+    row = cursor.fetchone()
+    if row is None:
+        connection.execute("ROLLBACK")
+        raise LedgerNotFound
+    return Head(row[0], row[1], merkle.from_bytes(row[2]))
+
+
+def commit(connection: Connection, ledger_id: int, head: Head) -> None:
+    """Seal what was appended by moving the head, and commit, in one round trip."""
+    connection.execute(
+        sql.SQL(
+            "UPDATE ledger.heads SET position = {}, recorded_at = {}, frontier = {}"
+            " WHERE ledger_id = {}; COMMIT"
+        ).format(
+            sql.Literal(head.position),
+            sql.Literal(head.recorded_at),
+            sql.Literal(merkle.to_bytes(head.frontier)),
+            sql.Literal(ledger_id),
+        ),
+        prepare=False,
+    )
 
 
 def read_rows(
@@ -194,7 +233,8 @@ def append(
 ) -> Head:
     """Append events after ``head``, which this transaction must have locked; the new head.
 
-    ``recorded_at`` may not be before the head's.
+    The transaction must end with ``commit`` of that new head. ``recorded_at`` may not be before
+    the head's.
     """
     if recorded_at < head.recorded_at:
         msg = "recorded_at never runs backwards"
@@ -225,19 +265,15 @@ def append(
             f"\t{_copy_tags(event.tags)}\t{key}\t{_copy_text(event.actor)}"
             f"\t{_copy_text(event.data.decode())}\t\\\\x{leaf_hash.hex()}\n"
         )
-    frontier = merkle.extend(head.frontier, hashes)
-    with connection.cursor() as cursor:
-        with cursor.copy(
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(
             "COPY ledger.events (ledger_id, position, recorded_at, type, version, tags,"
             " command_key, actor, data, leaf_hash) FROM STDIN"
-        ) as copy:
-            copy.write("".join(rows))
-        cursor.execute(
-            "UPDATE ledger.heads SET position = %s, recorded_at = %s, frontier = %s"
-            " WHERE ledger_id = %s",
-            (position, recorded_at, merkle.to_bytes(frontier), ledger_id),
-        )
-    return Head(position, recorded_at, frontier)
+        ) as copy,
+    ):
+        copy.write("".join(rows))
+    return Head(position, recorded_at, merkle.extend(head.frontier, hashes))
 
 
 def take_identities(connection: Connection, ledger_id: int, identities: Sequence[Identity]) -> None:
@@ -291,19 +327,6 @@ def all_events(connection: Connection, ledger_id: int, up_to: int) -> Iterator[S
             return
         yield from events
         after = events[-1].position
-
-
-def _head(connection: Connection, ledger_id: int, lock: sql.SQL) -> Head:
-    """Read the head row, with or without a lock."""
-    row = connection.execute(
-        sql.SQL(
-            "SELECT position, recorded_at, frontier FROM ledger.heads WHERE ledger_id = %s{}"
-        ).format(lock),
-        (ledger_id,),
-    ).fetchone()
-    if row is None:
-        raise LedgerNotFound
-    return Head(row[0], row[1], merkle.from_bytes(row[2]))
 
 
 def _copy_text(text: str) -> str:

@@ -25,7 +25,7 @@ from eventsourcing.persistence import IntegrityError, ProgrammingError
 from psycopg import sql
 
 from ledger_core import log
-from ledger_core.log import Connection, NewEvent, StoredEvent
+from ledger_core.log import Connection, Head, NewEvent, StoredEvent
 
 ACTOR = "dcb"
 POLL_S = 0.02
@@ -79,23 +79,25 @@ class LogRecorder(DCBRecorder):
         if not events:
             msg = "at least one event must be appended"
             raise ProgrammingError(msg)
-        with self._connect() as connection, connection.transaction():
-            head = log.lock_head(connection, self._ledger_id)
-            if condition is not None:
-                bounds = (condition.after or 0, head.position)
-                clause = _clause(condition.fail_if_events_match)
-                if log.matching(connection, self._ledger_id, clause, bounds, 1):
-                    raise IntegrityError(condition)
-            appended = log.append(
-                connection,
-                self._ledger_id,
-                head,
-                max(self._clock(), head.recorded_at),
-                [
-                    NewEvent(event.type, 1, event.tags, None, ACTOR, _wrapped(event.data))
-                    for event in events
-                ],
-            )
+        with self._connect() as connection:
+            head = log.begin(connection, self._ledger_id)
+            try:
+                if condition is not None:
+                    self._check(connection, condition, head)
+                appended = log.append(
+                    connection,
+                    self._ledger_id,
+                    head,
+                    max(self._clock(), head.recorded_at),
+                    [
+                        NewEvent(event.type, 1, event.tags, None, ACTOR, _wrapped(event.data))
+                        for event in events
+                    ],
+                )
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            log.commit(connection, self._ledger_id, appended)
         return appended.position
 
     def subscribe(
@@ -103,6 +105,17 @@ class LogRecorder(DCBRecorder):
     ) -> "LogSubscription":
         """Events after a position that match the query, waiting for new ones."""
         return LogSubscription(self, query, after)
+
+    def _check(self, connection: Connection, condition: DCBAppendCondition, head: Head) -> None:
+        """No event matches the condition.
+
+        Raises:
+            IntegrityError: one does.
+        """
+        bounds = (condition.after or 0, head.position)
+        clause = _clause(condition.fail_if_events_match)
+        if log.matching(connection, self._ledger_id, clause, bounds, 1):
+            raise IntegrityError(condition)
 
     def _read(
         self, query: DCBQuery | None, after: int, up_to: int, limit: int | None

@@ -47,7 +47,7 @@ accounts = view(
     Column("credits_held_minor", Numeric, nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("last_position", BigInteger, nullable=False),
-    Index("accounts_account_no", "ledger_id", "slot", "account_no", unique=True),
+    Index("accounts_account_no", "account_no", "ledger_id", "slot", unique=True),
 )
 
 # Where the account's terms changed: what it was at any time is folded from these few events.

@@ -1,7 +1,6 @@
 """The ledger when its connection is lost: every command exactly once, and answered."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 import psycopg
@@ -39,25 +38,21 @@ class _Doomed:
         """Everything else is the connection's own."""
         return getattr(self._connection, name)
 
-    def execute(self, *arguments: Any) -> Any:  # noqa: ANN401 - the connection's own
-        """Run a statement; after the first (the lock) the connection may be lost."""
+    def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - any
+        """Run a statement; after the first (the lock) or around the last it may be lost."""
         self._statements += 1
+        is_commit = "COMMIT" in (query if isinstance(query, str) else query.as_string())
         if self._statements == 2 and self._moment == "after_lock":
             self._end()
-        return self._connection.execute(*arguments)
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """One transaction, with a loss around its commit."""
-        with self._connection.transaction():
-            yield
-            if self._moment == "before_commit":
-                self._end()
-        if self._moment in ("at_commit", "after_commit"):
+        if is_commit and self._moment == "before_commit":
             self._end()
-        if self._moment == "at_commit":
+        cursor = self._connection.execute(query, *arguments, **options)
+        if is_commit and self._moment in ("at_commit", "after_commit"):
+            self._end()
+        if is_commit and self._moment == "at_commit":
             msg = "server closed the connection unexpectedly"
             raise psycopg.OperationalError(msg)
+        return cursor
 
     def _end(self) -> None:
         """End the backend, and wait until it is gone."""
