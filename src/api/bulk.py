@@ -80,6 +80,7 @@ def load(
     while in_flight:
         _settle(*in_flight.popleft(), report)
         progress(report.lines)
+    report.refusals.sort(key=lambda refusal: refusal.line)
     return report
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from api.cli_support import (
     Common,
@@ -56,7 +57,7 @@ def main() -> None:
     from ledger_core.vault import VaultError
 
     try:
-        app()
+        app(sys.argv[1:])
     except (Failed, ImportRefused, LedgerError, EmbeddedPostgresError, SettingsError) as problem:
         fail(str(problem))
     except VaultError as problem:
@@ -101,29 +102,34 @@ def migrate(*, common: Common | None = None) -> None:
 
 
 @app.command
-def stop() -> None:
-    """Stop the embedded PostgreSQL server."""
+def stop(*, common: Common | None = None) -> None:
+    """Stop the embedded PostgreSQL server, which serves every ledger of this data folder."""
     from api import embedded_postgres
 
     stopped = embedded_postgres.stop(embedded_postgres.default_data_dir())
-    print("Stopped." if stopped else "No embedded server was running.")
+    text = "Stopped." if stopped else "No embedded server was running."
+    answer(common or Common(), {"stopped": stopped}, text)
 
 
 @app.command(name="database-url")
-def database_url(*, superuser: bool = False) -> None:
+def database_url(*, superuser: bool = False, common: Common | None = None) -> None:
     """Print the URL of the database, password included, for psql and other tools."""
     from api import embedded_postgres, settings
 
     given = settings.load()
-    if given.database_url is not None:
-        print(given.database_url)
-    else:
-        cluster = embedded_postgres.ensure_running(given.data_dir)
-        print(cluster.url(superuser=superuser))
+    url = given.database_url
+    if url is None:
+        url = embedded_postgres.ensure_running(given.data_dir).url(superuser=superuser)
+    elif superuser:
+        msg = "LEDGER_DATABASE_URL names a server whose superuser is not known here."
+        raise Failed(msg)
+    answer(common or Common(), {"url": url}, url)
 
 
 @app.command
-def load(file: Path, *, common: Common | None = None) -> None:
+def load(
+    file: Annotated[Path, Parameter(allow_leading_hyphen=True)], /, *, common: Common | None = None
+) -> None:
     """Carry out the commands of FILE, one JSON object a line as in POST /v1/batch; - is stdin.
 
     Each line carries its own "key", so a file can be loaded again after an interruption: what was
@@ -359,7 +365,18 @@ def keys_list(*, common: Common | None = None) -> None:
         f"{key.key_id}  {key.role:8} {'revoked' if key.revoked_at else 'active':8} {key.name}"
         for key in found
     ]
-    answer(common, found, "\n".join(lines) or "No keys.")
+    shown = [
+        {
+            "key_id": key.key_id,
+            "role": key.role,
+            "name": key.name,
+            "created_at": key.created_at,
+            "expires_at": key.expires_at,
+            "revoked_at": key.revoked_at,
+        }
+        for key in found
+    ]
+    answer(common, shown, "\n".join(lines) or "No keys.")
 
 
 @keys_app.command(name="revoke")

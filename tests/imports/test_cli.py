@@ -1,0 +1,164 @@
+"""The command line: exit codes, JSON, standard input, and problems in one sentence."""
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api import cli
+
+Run = Callable[..., tuple[int, str, str]]
+
+BANK = "\n".join(
+    json.dumps(command)
+    for command in (
+        {"type": "register_customer", "key": "c", "customer_id": "C", "profile": {"name": "Zoë"}},
+        {"type": "open_account", "key": "a", "account_id": "A", "currency": "EUR"},
+        {"type": "link_customer", "key": "l", "account_id": "A", "customer_id": "C"},
+        {"type": "deposit", "key": "d", "account_id": "A", "amount": "1250", "currency": "EUR"},
+    )
+)
+
+
+@pytest.fixture
+def run(
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """Run ``ledger …``: exit code, what it printed, what it complained of."""
+    monkeypatch.setenv("LEDGER_DATABASE_URL", database_url)
+    monkeypatch.setenv("LEDGER_DATA_DIR", str(tmp_path / "data"))
+
+    def call(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
+        """One command."""
+        monkeypatch.setattr(sys, "argv", ["ledger", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
+
+
+def answer(result: tuple[int, str, str]) -> Any:  # noqa: ANN401 - JSON
+    """The JSON document of a command that succeeded."""
+    code, printed, problems = result
+    assert code == 0, problems
+    return json.loads(printed)
+
+
+def test_load_reads_standard_input_and_can_be_repeated(run: Run) -> None:
+    """Every line counts once, however often it is loaded."""
+    first = answer(run("load", "-", "--json", stdin=BANK))
+    again = answer(run("load", "-", "--json", stdin=BANK))
+    assert (first["recorded"], first["refused"]) == (4, 0)
+    assert (again["recorded"], again["replayed"]) == (0, 4)
+
+
+def test_load_lists_what_it_refuses_and_carries_out_the_rest(run: Run, tmp_path: Path) -> None:
+    """Bad lines are named by number and code, never repeated, and the exit code is 1."""
+    lines = [
+        '{"type": "open_account", "key": "a", "account_id": "A", "currency": "EUR"}',
+        "not json SECRET",
+        "",
+        '{"type": "deposit", "key": "b", "account_id": "A", "amount": "0", "currency": "EUR"}',
+        '{"type": "deposit", "account_id": "A", "amount": "1", "currency": "EUR"}',
+        '{"type": "unheard-of", "key": "c"}',
+        '{"type": "deposit", "key": "d", "account_id": "A", "amount": "5", "currency": "EUR"}',
+        '{"type": "withdraw", "key": "e", "account_id": "A", "amount": "6", "currency": "EUR"}',
+        "x" * 2_000_000,
+    ]
+    file = tmp_path / "bad.jsonl"
+    file.write_text("\n".join(lines))
+    code, printed, _ = run("load", str(file), "--json")
+    report = json.loads(printed)
+    assert code == 1
+    assert (report["lines"], report["recorded"], report["refused"]) == (8, 2, 6)
+    assert [(refusal["line"], refusal["code"]) for refusal in report["refusals"]] == [
+        (2, "validation_error"),
+        (4, "validation_error"),
+        (5, "validation_error"),
+        (6, "validation_error"),
+        (8, "insufficient_funds"),
+        (9, "validation_error"),
+    ]
+    assert "SECRET" not in printed
+
+
+def test_every_view_answers_in_json(run: Run) -> None:
+    """Each document parses and holds the figures."""
+    answer(run("load", "-", "--json", stdin=BANK))
+    balances = answer(run("balances", "--json"))["balances"]
+    assert [(row["account_id"], row["balance"], row["net"]) for row in balances] == [
+        ("A", "12.50", "-12.50"),
+        ("bank:counter:EUR", "12.50", "12.50"),
+    ]
+    statement = answer(run("statement", "A", "--json"))
+    assert (statement["closing"], statement["lines"][0]["amount_minor"]) == ("12.50", "1250")
+    trial = answer(run("trial-balance", "--json"))
+    assert trial["totals"][0]["debit_minor"] == trial["totals"][0]["credit_minor"] == "1250"
+    customer = answer(run("customer", "C", "--json"))
+    assert customer["profile"] == {"name": "Zoë"}
+    assert customer["accounts"][0]["balance"]["posted_minor"] == "1250"
+    assert answer(run("verify", "--json"))["ok"] is True
+    assert all(report["swapped"] for report in answer(run("rebuild", "all", "--json")))
+
+
+def test_the_past_can_be_asked_for(run: Run) -> None:
+    """Before the deposit the account is empty; before its opening it is unknown."""
+    answer(run("load", "-", "--json", stdin=BANK))
+    before = answer(run("balances", "--json", "--at-position", "3"))["balances"]
+    assert [(row["account_id"], row["balance"]) for row in before] == [("A", "0.00")]
+    early = answer(run("statement", "A", "--json", "--value-date", "1999-12-31"))
+    assert (early["lines"], early["closing_minor"]) == ([], "0")
+    code, _, problem = run("statement", "A", "--as-of", "2001-01-01T00:00:00Z")
+    assert code == 1
+    assert "There is no such account in this ledger." in problem
+
+
+def test_keys_are_made_shown_once_and_revoked(run: Run) -> None:
+    """The list holds neither the secret nor its hash."""
+    key = answer(run("keys", "create", "teller", "--name", "till", "--json"))["key"]
+    listed = answer(run("keys", "list", "--json"))
+    assert [(row["role"], row["name"]) for row in listed] == [("teller", "till")]
+    assert "secret" not in json.dumps(listed)
+    assert key.rsplit("_", 1)[1] not in json.dumps(listed)
+    assert answer(run("keys", "revoke", listed[0]["key_id"], "--json"))["revoked"]
+    assert run("keys", "revoke", listed[0]["key_id"])[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("balances", "--ledger", "nowhere"), "There is no ledger with that name."),
+        (("statement", "nobody"), "There is no such account"),
+        (("customer", "nobody"), "There is no such customer"),
+        (("rebuild", "nothing"), "There is no projection of that name"),
+        (("balances", "--as-of", "yesterday"), "--as-of is an ISO 8601 instant"),
+        (("balances", "--as-of", "2026-01-01T00:00:00"), "--as-of needs an offset"),
+        (("balances", "--as-of", "2026-01-01T00:00Z", "--at-position", "1"), "not both"),
+        (("balances", "--at-position", "99"), "have not reached that position"),
+        (("load", "missing.jsonl"), "No such file"),
+        (("import", "camt053", "missing.xml"), "missing.xml: cannot be read"),
+        (("import", "journal", "missing.journal"), "missing.journal: cannot be read"),
+    ],
+)
+def test_a_problem_is_one_sentence_and_exit_code_1(
+    run: Run, arguments: tuple[str, ...], sentence: str
+) -> None:
+    """Standard error says why, without a traceback."""
+    run("migrate")
+    code, _, problem = run(*arguments)
+    assert code == 1
+    assert sentence in problem
+    assert "Traceback" not in problem
