@@ -8,7 +8,7 @@ booked against.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from decimal import Decimal
 from hashlib import sha256
@@ -24,9 +24,8 @@ AMOUNT_DIGITS_MAX = 18
 """Digits in one amount, from the schemas."""
 
 _AMOUNT = re.compile(r"(-?)(?=\.?[0-9])([0-9]*)\.?([0-9]*)")
-_DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2})?")
-_DATE_TIME = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?"
+_DATE = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)?"
     r"(?:Z|[+-][0-9]{2}:[0-9]{2})?"
 )
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -106,7 +105,7 @@ def read_camt053(data: bytes) -> tuple[BankStatement, ...]:
         if message is not None:
             message.required("Stmt")
             return tuple(_statement(each, message) for each in message.all("Stmt"))
-    raise document.refused("element_missing")
+    raise document.refused("not_camt053")
 
 
 def check_statement(statement: BankStatement) -> None:
@@ -289,7 +288,7 @@ def _account_id(element: Element) -> str:
     for path in (("IBAN",), ("Othr", "Id"), ("BBAN",), ("UPIC",), ("PrtryAcct", "Id")):
         value = element.value(*path)
         if value is not None:
-            return value
+            return value.replace(" ", "") if path == ("IBAN",) else value
     raise element.refused("element_missing")
 
 
@@ -297,17 +296,17 @@ def _opening_and_closing(element: Element, *, is_page: bool) -> tuple[Element, E
     """Find the balances between which the entries lie.
 
     Opening is OPBD, or PRCD (previously closed) in its place; closing is CLBD. A page of a longer
-    statement may have the interim balance ITBD for either, or the first and second for both.
+    statement may have the interim balance ITBD for either, or the first and second for both. A
+    statement of available balances alone lies between OPAV and CLAV.
     """
     balances: dict[str | None, list[Element]] = {}
     for balance in element.all("Bal"):
         code = balance.value("Tp", "CdOrPrtry", "Cd") or balance.value("Tp", "Cd")
         balances.setdefault(code, []).append(balance)
-    for code in ("OPBD", "PRCD", "CLBD"):
-        if len(balances.get(code, [])) > 1:
-            raise balances[code][1].refused("balance_ambiguous")
-    openings = balances.get("OPBD", []) or balances.get("PRCD", [])
-    closings = balances.get("CLBD", [])
+    openings = _first(balances.get("OPBD", [])) or _first(balances.get("PRCD", []))
+    closings = _last(balances.get("CLBD", []))
+    if not (openings or closings or "ITBD" in balances):
+        openings, closings = _first(balances.get("OPAV", [])), _last(balances.get("CLAV", []))
     if not (openings and closings):
         interim = balances.get("ITBD", []) if is_page else []
         if len(interim) + bool(openings) + bool(closings) != len(("opening", "closing")):
@@ -315,6 +314,28 @@ def _opening_and_closing(element: Element, *, is_page: bool) -> tuple[Element, E
         openings = openings or interim[:1]
         closings = closings or interim[-1:]
     return openings[0], closings[0]
+
+
+def _first(balances: list[Element]) -> list[Element]:
+    """The earliest of the balances of one kind; a statement may give those of each of its days."""
+    return _outermost(balances, min)
+
+
+def _last(balances: list[Element]) -> list[Element]:
+    """The latest of the balances of one kind."""
+    return _outermost(balances, max)
+
+
+def _outermost(
+    balances: list[Element], outermost: Callable[[Iterable[date]], date]
+) -> list[Element]:
+    """The one balance of that date; those with a sub-type are parts of one without."""
+    whole = [balance for balance in balances if balance.one("Tp", "SubTp") is None] or balances
+    days = [_date(balance.one("Dt")) or date.min for balance in whole]
+    chosen = [each for each, day in zip(whole, days, strict=True) if day == outermost(days)]
+    if len(chosen) > 1:
+        raise chosen[1].refused("balance_ambiguous")
+    return chosen
 
 
 def _balance(element: Element, currency: str) -> StatementBalance:
@@ -435,18 +456,18 @@ def _date(element: Element | None) -> date | None:
         return None
     day = element.one("Dt")
     if day is None:
-        return _calendar_date(element.one("DtTm") or element, _DATE_TIME)
-    return _calendar_date(day, _DATE)
+        return _calendar_date(element.one("DtTm") or element)
+    return _calendar_date(day)
 
 
 def _date_time(element: Element | None) -> date | None:
     """Date of a point in time, as the bank wrote it."""
-    return None if element is None else _calendar_date(element, _DATE_TIME)
+    return None if element is None else _calendar_date(element)
 
 
-def _calendar_date(element: Element, form: re.Pattern[str]) -> date:
-    """Date in that form, which must exist in the calendar."""
-    parts = form.fullmatch(element.text.strip())
+def _calendar_date(element: Element) -> date:
+    """Date, with a time or without, which must exist in the calendar."""
+    parts = _DATE.fullmatch(element.text.strip())
     try:
         return date.fromisoformat("" if parts is None else parts[1])
     except ValueError:

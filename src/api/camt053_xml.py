@@ -29,6 +29,7 @@ _REASONS = {
     "doctype": "the file declares a document type, which a statement never needs",
     "too_deep": "elements are nested too deeply",
     "not_camt053": "the file is not a camt.053 message of version 001.01 to 001.14",
+    "several_messages": "the file holds several messages; each needs a file of its own",
     "element_missing": "an element that is needed is missing",
     "element_repeated": "an element that may occur once is repeated",
     "value_invalid": "a value is not of the kind that the standard allows here",
@@ -52,18 +53,24 @@ _READ = frozenset(
     """
     BkToCstmrStmt BkToCstmrStmtV01 GrpHdr CreDtTm MsgPgntn PgNb
     Stmt Id StmtPgntn ElctrncSeqNb LglSeqNb FrToDt FrDtTm ToDtTm
-    Acct IBAN Othr BBAN UPIC PrtryAcct Ccy Bal Tp CdOrPrtry Cd Prtry Amt CdtDbtInd Dt DtTm
+    Acct IBAN Othr BBAN UPIC PrtryAcct Ccy Bal Tp SubTp CdOrPrtry Cd Prtry Amt CdtDbtInd Dt DtTm
     Ntry NtryRef RvslInd Sts BookgDt ValDt AcctSvcrRef BkTxCd Domn Fmly SubFmlyCd
     NtryDtls TxDtls Refs EndToEndId TxId
-    """.split()  # noqa: SIM905 - forty-five lines of one name each are harder to compare.
+    """.split()  # noqa: SIM905 - forty-six lines of one name each are harder to compare.
 )
 """Every element that is kept; any other is skipped with all that is in it."""
 
-_ENCODINGS = frozenset({"utf-8", "utf-16", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252"})
+_ENCODINGS = frozenset(
+    {"utf-8", "utf-16", "us-ascii"}
+    | {f"iso-8859-{part}" for part in (1, 2, 4, 5, 7, 9, 13, 15)}
+    | {f"windows-125{part}" for part in (0, 1, 2, 3, 4, 7)}
+)
 """Character encodings that are read; Python knows others that are no encoding of text at all."""
 
 _CHUNK_SIZE = 64 * 1024
-_NAMESPACE = re.compile(r"urn:iso:std:iso:20022:tech:xsd:camt\.053\.001\.(0[1-9]|1[0-4])")
+_NAMESPACE = re.compile(
+    r"urn:(iso:std:iso:20022:tech|swift):xsd:\$?camt\.053\.001\.(0[1-9]|1[0-4])"
+)
 
 Figure = Decimal | date
 
@@ -195,11 +202,8 @@ class _TreeBuilder:
         if self.depth > DEPTH_MAX:
             raise Camt053Refused("too_deep", line=line)
         namespace, _, name = qualified_name.rpartition(" ")
-        if self.document is None:
-            if name != "Document" or _NAMESPACE.fullmatch(namespace) is None:
-                raise Camt053Refused("not_camt053", line=line)
-            self.namespace = namespace
-            self.document = self.current = Element(name, None, line, "")
+        if self.current is None:
+            self.start_outside(namespace, name, line)
         elif self.depth_skipped or name not in _READ or namespace != self.namespace:
             self.depth_skipped += 1
         else:
@@ -207,6 +211,20 @@ class _TreeBuilder:
             if self.count > ELEMENTS_MAX:
                 raise Camt053Refused("too_large", line=line)
             self.current = Element(name, self.current, line, attributes.get("Ccy", ""))
+
+    def start_outside(self, namespace: str, name: str, line: int) -> None:
+        """Begin the message; what is around it is an envelope, with the header of a network.
+
+        Some banks leave the namespace out. The element of the message then says what it is.
+        """
+        if name != "Document":
+            return
+        if namespace and _NAMESPACE.fullmatch(namespace) is None:
+            raise Camt053Refused("not_camt053", line=line)
+        if self.document is not None:
+            raise Camt053Refused("several_messages", line=line)
+        self.namespace = namespace
+        self.document = self.current = Element(name, None, line, "")
 
     def end(self, _qualified_name: str) -> None:
         """Go back to the parent."""
@@ -236,5 +254,5 @@ def parse(data: bytes) -> Element:
     except (expat.ExpatError, LookupError, ValueError):
         raise Camt053Refused("not_xml", line=parser.CurrentLineNumber) from None
     if builder.document is None:
-        raise Camt053Refused("not_xml")
+        raise Camt053Refused("not_camt053", line=1)
     return builder.document

@@ -4,6 +4,9 @@ All files of one call are imported together or not at all. Each statement must c
 must continue the statement before it and be continued by the one after it, whichever of them was
 imported first. Only across a hole of more than ``HOLE_DAYS`` a new chain may begin: then the
 difference is booked openly as a balance carried forward.
+
+An account that a bank keeps in several currencies is one account for each: the first has the
+bank's own number, the others have their currency behind it.
 """
 
 from bisect import bisect_right
@@ -54,9 +57,10 @@ class CamtReport(msgspec.Struct, frozen=True):
     carried_forward: tuple[str, ...]
 
 
-class _Link(msgspec.Struct, frozen=True, order=True):
+class _Link(msgspec.Struct, frozen=True):
     """A statement in an account's chain; balances in minor units, positive in credit."""
 
+    statement_id: str
     first_day: date
     last_day: date
     opening_minor: int
@@ -103,6 +107,7 @@ def import_camt053(
     except Camt053Refused as refusal:
         raise ImportRefused(_named(refusal, statements, origin)) from None
     with runtime.connect("ledger_reader") as connection:
+        ordered = _in_their_accounts(connection, ledger_id, ordered, origin)
         plan, new = _planned(connection, ledger_id, ordered, origin)
     try:
         outcomes = import_atomically(runtime, ledger_id, plan.commands, actor)
@@ -135,7 +140,8 @@ def _read(file: Path) -> tuple[BankStatement, ...]:
         msg = f"{file.name}: cannot be read: {error.strerror}"
         raise ImportRefused(msg) from None
     except Camt053Refused as refusal:
-        msg = f"{file.name}: {refusal}. Nothing was imported."
+        which = f"statement {refusal.statement_id}: " if refusal.statement_id else ""
+        msg = f"{file.name}: {which}{refusal}. Nothing was imported."
         raise ImportRefused(msg) from None
     return statements
 
@@ -166,7 +172,7 @@ def _planned(
         file = origin[key]
         if account_id not in chains:
             chains[account_id] = _chain(connection, ledger_id, account_id)
-            if not _account_exists(connection, ledger_id, account_id):
+            if _account_currency(connection, ledger_id, account_id) is None:
                 plan.add(file, _opening(statement))
         if key not in imported:
             _link(plan, file, statement, chains[account_id])
@@ -181,6 +187,7 @@ def _link(plan: _Plan, file: str, statement: BankStatement, chain: list[_Link]) 
         ImportRefused: it overlaps a neighbour, or does not continue one.
     """
     link = _Link(
+        statement.statement_id,
         first_day(statement),
         statement.closing.balance_date,
         _minor(statement.opening.amount, statement),
@@ -212,7 +219,8 @@ def _check_neighbours(
         ImportRefused: they overlap, or the balances differ.
     """
     name = f"{file}: statement {statement.statement_id}"
-    if later.first_day < earlier.last_day:
+    are_pages = earlier.statement_id == later.statement_id and _days(earlier) == _days(later)
+    if later.first_day < earlier.last_day and not are_pages:
         msg = (
             f"{name} overlaps a statement imported before: {later.first_day} is before"
             f" {earlier.last_day}. Nothing was imported."
@@ -320,14 +328,22 @@ def _chain(connection: Connection, ledger_id: int, account_id: str) -> list[_Lin
         " JOIN views.event_tags t ON t.ledger_id = p.ledger_id AND t.slot = p.slot"
         " JOIN ledger.events e ON e.ledger_id = t.ledger_id AND e.position = t.position"
         " WHERE p.ledger_id = %s AND p.name = 'event_tags' AND p.live"
-        " AND t.ledger_id = %s AND t.tag = %s AND e.ledger_id = %s",
+        " AND t.ledger_id = %s AND t.tag = %s AND e.ledger_id = %s"
+        " ORDER BY e.position",
         (ledger_id, ledger_id, f"bank_statement:{account_id}", ledger_id),
     )
     events = [_DECODER.decode(row[0]) for row in rows]
-    return sorted(
-        _Link(event.opening_date, event.closing_date, event.opening_minor, event.closing_minor)
+    links = [
+        _Link(
+            event.statement_id,
+            event.opening_date,
+            event.closing_date,
+            event.opening_minor,
+            event.closing_minor,
+        )
         for event in events
-    )
+    ]
+    return sorted(links, key=_days)
 
 
 def _imported_keys(connection: Connection, ledger_id: int, keys: list[str]) -> set[str]:
@@ -339,16 +355,32 @@ def _imported_keys(connection: Connection, ledger_id: int, keys: list[str]) -> s
     return {row[0] for row in rows}
 
 
-def _account_exists(connection: Connection, ledger_id: int, account_id: str) -> bool:
-    """Whether the account is open in the ledger already."""
+def _in_their_accounts(
+    connection: Connection, ledger_id: int, ordered: list[BankStatement], origin: dict[str, str]
+) -> list[BankStatement]:
+    """The statements with the ledger's accounts for them; ``origin`` then knows these as well."""
+    kept_in: dict[str, str] = {}
+    placed: list[BankStatement] = []
+    for statement in ordered:
+        number, currency = statement.account_id, statement.currency
+        if number not in kept_in:
+            kept_in[number] = _account_currency(connection, ledger_id, number) or currency
+        account_id = number if kept_in[number] == currency else f"{number}:{currency}"
+        placed.append(msgspec.structs.replace(statement, account_id=account_id))
+        origin[statement_key(placed[-1])] = origin[statement_key(statement)]
+    return placed
+
+
+def _account_currency(connection: Connection, ledger_id: int, account_id: str) -> str | None:
+    """The currency of an account of the ledger; ``None`` if it is not open."""
     row = connection.execute(
-        "SELECT true FROM views.projections p"
+        "SELECT a.currency FROM views.projections p"
         " JOIN views.accounts a ON a.ledger_id = p.ledger_id AND a.slot = p.slot"
         " WHERE p.ledger_id = %s AND p.name = 'balances' AND p.live"
         " AND a.ledger_id = %s AND a.account_id = %s",
         (ledger_id, ledger_id, account_id),
     ).fetchone()
-    return row is not None
+    return None if row is None else str(row[0])
 
 
 def _days(link: _Link) -> tuple[date, date]:

@@ -6,7 +6,6 @@ named ``Assets:Cash``. A commodity that is no ISO 4217 currency becomes a unit o
 """
 
 from collections import Counter
-from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from hashlib import sha256
@@ -15,7 +14,16 @@ from pathlib import Path
 import msgspec
 
 from api.bulk import ImportRefused, ImportRefusedAt, import_atomically
-from api.journal_text import Journal, JournalEntry, JournalPosting, JournalRefused, read_journal
+from api.journal_text import (
+    Include,
+    Included,
+    Journal,
+    JournalEntry,
+    JournalPosting,
+    JournalRefused,
+    UnreadableError,
+    read_journal,
+)
 from api.runtime import Runtime
 from ledger_core import currencies, snapshots
 from ledger_core.account_terms import OpenAccount
@@ -128,7 +136,8 @@ def _read(file: Path, today: date) -> Journal:
     """
     try:
         text = file.read_bytes().decode("utf-8-sig")
-        return read_journal(text, today=today, include=_including(file.parent))
+        folder = file.parent.resolve()
+        return read_journal(text, today=today, include=_including(folder, folder))
     except OSError as error:
         msg = f"{file.name}: cannot be read: {error.strerror}"
     except UnicodeDecodeError:
@@ -138,20 +147,31 @@ def _read(file: Path, today: date) -> Journal:
     raise ImportRefused(msg)
 
 
-def _including(folder: Path) -> Callable[[str], str]:
-    """Read an included file, which must lie in the journal's own folder or below it."""
+def _including(folder: Path, top: Path) -> Include:
+    """Include files by name or pattern, seen from ``folder``, if they lie in ``top`` or below."""
 
-    def include(name: str) -> str:
-        """The text of the file of that name.
+    def include(name: str) -> list[Included]:
+        """Return the files of that name.
 
         Raises:
-            OSError: there is no such file below the folder.
+            UnreadableError: there is none, or one is outside or cannot be read.
         """
-        path = (folder / name).resolve()
-        if not path.is_relative_to(folder.resolve()):
-            msg = "outside the journal's folder"
-            raise OSError(msg)
-        return path.read_text(encoding="utf-8-sig")
+        is_pattern = any(mark in name for mark in "*?[")
+        try:
+            found = sorted(folder.glob(name)) if is_pattern else [folder / name]
+            paths = [path.resolve() for path in found]
+            if not all(path.is_relative_to(top) for path in paths):
+                raise UnreadableError("an included file is outside the journal's folder")
+            files = [path for path in paths if not is_pattern or path.is_file()]
+            included = [
+                Included(path.read_text(encoding="utf-8-sig"), _including(path.parent, top))
+                for path in files
+            ]
+        except (OSError, ValueError, NotImplementedError):
+            included = []
+        if not included:
+            raise UnreadableError("an included file is not there or cannot be read as UTF-8 text")
+        return included
 
     return include
 

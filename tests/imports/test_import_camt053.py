@@ -136,6 +136,64 @@ def test_a_statement_that_does_not_continue_is_refused(
     assert head(runtime) == position
 
 
+def test_a_refusal_names_file_and_statement(
+    imported: Callable[..., CamtReport], statement: Callable[..., Path]
+) -> None:
+    """Of many statements in a file, it is said which one does not add up."""
+    with pytest.raises(ImportRefused, match=r"day-3\.xml: statement S3: opening balance"):
+        imported([statement(3, "0", ["5"], "6")])
+
+
+def test_an_account_of_several_currencies_is_one_for_each(
+    runtime: Runtime, imported: Callable[..., CamtReport], statement: Callable[..., Path]
+) -> None:
+    """The second currency of an IBAN has an account and a chain of its own, in any order."""
+    euros, more_euros = statement(0, "0", ["5"], "5"), statement(2, "5", ["1"], "6")
+    dollars = statement(1, "0", ["7"], "7")
+    dollars.write_text(dollars.read_text().replace("EUR", "USD"))
+    imported([dollars, euros])
+    imported([more_euros])
+    more_dollars = statement(3, "7", ["2"], "9")
+    more_dollars.write_text(more_dollars.read_text().replace("EUR", "USD"))
+    imported([more_dollars])
+    assert balance(runtime) == Decimal(6)
+    assert balance(runtime, f"{ACCOUNT}:USD") == Decimal(9)
+    position = head(runtime)
+    assert imported([euros, dollars, more_euros, more_dollars]).recorded == 0
+    assert head(runtime) == position
+
+
+def test_pages_that_share_the_dates_of_their_statement_are_booked(
+    runtime: Runtime, imported: Callable[..., CamtReport], statement: Callable[..., Path]
+) -> None:
+    """Each page bears the whole period's dates; together or one by one, they chain by balances."""
+    pages = []
+    for number, (opening, closing) in enumerate((("1", "6"), ("6", "11"), ("11", "16")), 1):
+        page = statement(number, opening, ["5"], closing)
+        days = [(FIRST + timedelta(days=place)).isoformat() for place in (number, 28, 30)]
+        text = page.read_text().replace(f"<Id>S{number}</Id>", "<Id>S</Id>")
+        head_part, tail = text.split("CLBD")
+        text = head_part.replace(days[0], days[1]) + "CLBD" + tail.replace(days[0], days[2])
+        number_of_page = f"<StmtPgntn><PgNb>{number}</PgNb></StmtPgntn><Acct>"
+        page.write_text(text.replace("<Acct>", number_of_page))
+        pages.append(page)
+    imported(pages[1::-1])
+    imported(pages[2:])
+    assert balance(runtime) == Decimal(16)
+
+
+def test_statements_of_one_day_stay_in_order(
+    runtime: Runtime, imported: Callable[..., CamtReport], statement: Callable[..., Path]
+) -> None:
+    """Two statements of a day, the second opening lower: the next day continues the second."""
+    imported([statement(0, "9", ["-7"], "2")])
+    again = statement(0, "2", ["-1"], "1")
+    again.write_text(again.read_text().replace("<Id>S0</Id>", "<Id>S0-2</Id>"))
+    imported([again])
+    imported([statement(1, "1", ["4"], "5")])
+    assert balance(runtime) == Decimal(5)
+
+
 def test_a_changed_copy_of_an_imported_statement_is_refused(
     runtime: Runtime, imported: Callable[..., CamtReport], statement: Callable[..., Path]
 ) -> None:

@@ -122,6 +122,31 @@ def test_what_cannot_be_read_leaves_nothing(runtime: Runtime, imported: Callable
     assert head(runtime) == 0
 
 
+def test_included_files_are_found_by_name_and_pattern(
+    runtime: Runtime, imported: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A pattern includes every file it fits; names are seen from the file that includes."""
+    years = tmp_path / "years"
+    (years / "parts").mkdir(parents=True)
+    entry = "2026-01-0{0} a\n    Assets:{0}    1 EUR\n    Equity\n"
+    (years / "1.journal").write_text(f"include parts/one.journal\n\n{entry.format(1)}")
+    (years / "2.journal").write_text(entry.format(2))
+    (years / "parts" / "one.journal").write_text(entry.format(3))
+    assert imported("include years/*.journal\n").entries == 3
+    assert nets(runtime)["Equity", "EUR"] == Decimal(-3)
+
+
+@pytest.mark.parametrize("name", ["none.journal", "none/*", "../*.journal", "/etc/passwd", "/*"])
+def test_an_include_that_cannot_be_read_is_refused(
+    runtime: Runtime, imported: Callable[..., Any], tmp_path: Path, name: str
+) -> None:
+    """What is missing or outside the journal's folder is refused at its line."""
+    (tmp_path.parent / "outside.journal").write_text("2026-01-01 a\n    A  1 EUR\n    B\n")
+    with pytest.raises(ImportRefused, match=r"test\.journal: line 1: an included file is"):
+        imported(f"include {name}\n")
+    assert head(runtime) == 0
+
+
 def test_a_unit_that_needs_more_decimals_is_refused(
     runtime: Runtime, imported: Callable[..., Any]
 ) -> None:

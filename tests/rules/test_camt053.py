@@ -196,7 +196,10 @@ def test_every_version_is_read(version: str) -> None:
         assert read(text.replace("BkToCstmrStmt>", "BkToCstmrStmtV01>")) == EXPECTED
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "iso-8859-1"])
+@pytest.mark.parametrize(
+    "encoding",
+    ["utf-8", "utf-8-sig", "utf-16", "iso-8859-1", "iso-8859-2", "iso-8859-15", "windows-1250"],
+)
 def test_encodings_of_banks_are_read(encoding: str) -> None:
     """The declared encoding decides."""
     name = encoding.removesuffix("-sig")
@@ -209,6 +212,28 @@ def test_a_namespace_prefix_is_read() -> None:
     text = STATEMENT.replace("</", "\0").replace("<", "<c:").replace("\0", "</c:")
     text = text.replace("<c:?", "<?").replace("xmlns=", "xmlns:c=")
     assert read(text) == EXPECTED
+
+
+def enveloped(content: str) -> str:
+    """Put messages into the envelope of a network, behind a header."""
+    header = '<h:AppHdr xmlns:h="urn:iso:std:iso:20022:tech:xsd:head.001.001.02"><h:Id>1</h:Id>'
+    return f'<BizMsgEnvlp xmlns="urn:x">{header}</h:AppHdr>{content}<Sgntr>x</Sgntr></BizMsgEnvlp>'
+
+
+def test_a_message_in_an_envelope_is_read() -> None:
+    """What is around the message is not looked at."""
+    message = STATEMENT[STATEMENT.index("<Document") :]
+    assert read(enveloped(message)) == EXPECTED
+    assert refused(lambda: read(enveloped(message * 2))).reason == "several_messages"
+    assert refused(lambda: read(enveloped(""))).reason == "not_camt053"
+
+
+def test_a_message_without_its_namespace_is_read() -> None:
+    """The name of the message says what it is; another message is refused."""
+    bare = replaced(' xmlns="urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"', "")
+    assert read(bare) == EXPECTED
+    other = bare.replace("BkToCstmrStmt", "BkToCstmrAcctRpt")
+    assert refused(lambda: read(other)).reason == "not_camt053"
 
 
 def test_elements_of_other_namespaces_are_not_read() -> None:
@@ -236,6 +261,50 @@ def test_a_balance_without_indicator_has_its_own_sign() -> None:
     assert read(STATEMENT).closing.amount == Decimal("49.70")
     overdrawn = read(replaced('"EUR">49.70', '"EUR">-49.70'))
     assert overdrawn.closing.amount == Decimal("-49.70")
+
+
+def balance_xml(code: str, amount: str, day: str, kind: str = "") -> str:
+    """Write a balance in the holder's favour."""
+    return (
+        f"<Bal><Tp><CdOrPrtry><Cd>{code}</Cd></CdOrPrtry>{kind}</Tp>"
+        f'<Amt Ccy="EUR">{amount}</Amt><Dt><Dt>{day}</Dt></Dt></Bal><Ntry>'
+    )
+
+
+def test_a_statement_with_the_balances_of_each_day_spans_them_all() -> None:
+    """The first opening and the last closing balance count; two of one day are unclear."""
+    earlier = balance_xml("OPBD", "3", "2031-05-12") + balance_xml("CLBD", "2", "2031-05-12")
+    statement = read(replaced("<Ntry>", earlier.replace("<Ntry><Bal>", "<Bal>")))
+    assert statement.opening == StatementBalance(Decimal(3), date(2031, 5, 12))
+    assert statement.closing == EXPECTED.closing
+    again = replaced("<Ntry>", balance_xml("CLBD", "2", "2031-05-14"))
+    assert refused(lambda: read(again)).reason == "balance_ambiguous"
+
+
+def test_a_balance_of_a_sub_type_is_passed_over() -> None:
+    """What is only part of the closing balance is not it."""
+    part = balance_xml("CLBD", "2", "2031-05-14", "<SubTp><Cd>BCUR</Cd></SubTp>")
+    assert read(replaced("<Ntry>", part)) == EXPECTED
+
+
+def test_a_statement_of_available_balances_alone_is_read() -> None:
+    """Where no booked balance is given, the available ones are what the entries lie between."""
+    text = STATEMENT.replace("CLAV", "XXXX").replace("OPBD", "OPAV").replace("CLBD", "CLAV")
+    assert read(text) == EXPECTED
+    half = replaced("OPBD", "OPAV")
+    assert refused(lambda: read(half)).reason == "balance_missing"
+
+
+def test_an_iban_is_the_same_with_blanks() -> None:
+    """Banks print an IBAN in groups of four; it is one account all the same."""
+    assert read(replaced("XX00TEST0001", "XX00 TEST 0001")) == EXPECTED
+
+
+@pytest.mark.parametrize("written", ["2031-05-12T00:00:00", "2031-05-12T10:30", "2031-05-12Z"])
+def test_a_date_may_have_a_time(written: str) -> None:
+    """The day counts, whether a date or a point in time was called for."""
+    assert read(replaced("<Dt>2031-05-12<", f"<Dt>{written}<")) == EXPECTED
+    assert read(replaced("2031-05-14T23:00:00Z", "2031-05-14")) == EXPECTED
 
 
 def test_the_value_date_falls_back_to_the_booking_date() -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.journal_text import Journal, JournalRefused, read_journal
+from api.journal_text import Included, Journal, JournalRefused, read_journal
 
 TODAY = date(2024, 6, 15)
 
@@ -150,6 +150,10 @@ PIECES = st.sampled_from(
         "bucket A\n",
         "comment\n",
         "include f\n",
+        "decimal-mark ,\n",
+        "commodity 1.000,00 EUR\n",
+        " == 3 X",
+        " =* 1 234,5",
         "*",
         "/",
         "+",
@@ -161,10 +165,15 @@ PIECES = st.sampled_from(
 )
 
 
+def include(_: str) -> list[Included]:
+    """Include the same entry, whatever the name."""
+    return [Included("2024/01/05 x\n  A  1\n  B\n", include)]
+
+
 def read_or_refuse(text: str) -> Journal | JournalRefused:
     """Return the journal, or why it is refused."""
     try:
-        return read_journal(text, today=TODAY, include=lambda _: "2024/01/05 x\n  A  1\n  B\n")
+        return read_journal(text, today=TODAY, include=include)
     except JournalRefused as refused:
         return refused
 

@@ -1,6 +1,7 @@
 """Plain-text journals: what each piece of the syntax books, and what is refused.
 
-The balances expected here follow from the manual of ledger; the corpus of its own test suite is in
+The balances expected here follow from the manuals of ledger and, where it alone has the syntax, of
+hledger; the corpus of its own test suite is in
 ``test_journal_corpus.py``.
 """
 
@@ -12,6 +13,7 @@ import pytest
 
 from api.journal_text import (
     CONVERSION_ACCOUNT,
+    Included,
     Journal,
     JournalEntry,
     JournalRefused,
@@ -79,6 +81,9 @@ AMOUNTS = {
     "decimal comma": ("1,5 EUR", "1.5 EUR"),
     "decimal comma of many digits": ("1234,5678 EUR", "1234.5678 EUR"),
     "thousands periods": ("1.234.567,89 EUR", "1234567.89 EUR"),
+    "thousands blanks": ("1 234 567.50 EUR", "1234567.5 EUR"),
+    "thousands blanks and decimal comma": ("1 234,5 zł", "1234.5 zł"),
+    "Indian groups": ("12,34,567.89 INR", "1234567.89 INR"),
     "thousands apostrophes": ("1'234.50 CHF", "1234.5 CHF"),
     "expression": ("(2 * 3 EUR - 1 EUR)", "5 EUR"),
     "expression with division": ("($10 / 4)", "2.5 $"),
@@ -259,6 +264,44 @@ JOURNALS: dict[str, tuple[str, Balances]] = {
         entry_of("A  1,50 EUR", "B") + entry_of("A  1.500 EUR", "B"),
         {"A": "1501.5 EUR", "B": "-1501.5 EUR"},
     ),
+    "decimal comma by an example": (
+        "commodity 1.000,00 EUR  ; euro\n" + entry_of("A  1.500 EUR", "B"),
+        {"A": "1500 EUR", "B": "-1500 EUR"},
+    ),
+    "decimal marks by examples without decimals": (
+        'commodity $1,000.\ncommodity "A 1" 1 000,\ncommodity EUR\n  format 1.000, EUR\n\n'
+        + entry_of("A  $1,500", 'A  "A 1" 1,500', "A  1,500 EUR", "B"),
+        {"A": "1500 $, 1.5 A 1, 1.5 EUR", "B": "-1500 $, -1.5 A 1, -1.5 EUR"},
+    ),
+    "decimal mark set for all": (
+        entry_of("A  1,5 X", "B")
+        + "decimal-mark .\n"
+        + entry_of("A  1,500 X", "B")
+        + "decimal-mark ,\n"
+        + entry_of("A  1.500 Y", "B"),
+        {"A": "1501.5 X, 1500 Y", "B": "-1501.5 X, -1500 Y"},
+    ),
+    "assertion of a balance at a cost": (
+        entry_of("A  1 X @ 2 Y = 1 X @ 2 Y", "B"),
+        {"A": "1 X", "B": "-2 Y"},
+    ),
+    "assertion of a balance alone": (
+        entry_of("A  3 X == 3 X", "B") + entry_of("A  == 0 X", "B"),
+        {},
+    ),
+    "assertions that count accounts below": (
+        entry_of("A:B  3 X", "A  1 X", "AB  9 X", "C")
+        + entry_of("A  1 X =* 5 X", "C  0 X ==* -13 X", "AB  -1 X"),
+        {"A": "2 X", "A:B": "3 X", "AB": "8 X", "C": "-13 X"},
+    ),
+    "assignment that counts accounts below": (
+        entry_of("A:B  3 X", "C") + entry_of("A  ==* 0 X", "D"),
+        {"A": "-3 X", "A:B": "3 X", "C": "-3 X", "D": "3 X"},
+    ),
+    "indented comment outside of entries": (
+        "\n  ; note\n" + entry_of("A  1 X", "B"),
+        {"A": "1 X", "B": "-1 X"},
+    ),
     "directives that change no balance": (
         "account A\ncommodity X\n  note n\npayee P\n  alias p\ntag t\n  check true\nN X\n"
         "P 2024/01/01 X $1\nP 2024/01/01 10:00:00 X $1\ndefine f(a)=a\neval 1\nexpr 1\nvalue 1\n"
@@ -321,6 +364,19 @@ REFUSED = {
         5,
         "date order",
     ),
+    "assignment at a cost": (entry_of("A  = 4 X @ $2", "B"), 2, "at a cost"),
+    "posting before a balance assigned above": (
+        entry_of("A  = 5 X", "B") + entry_of("A  1 X", "B", header="2024/01/04 Earlier"),
+        6,
+        "A is posted to for a day before",
+    ),
+    "posting before a bare balance assigned above": (
+        entry_of("A  1 X", "B")
+        + entry_of("A  = 0", "B")
+        + entry_of("A  1 X", "B", header="2024/01/04 Earlier"),
+        9,
+        "A is posted to for a day before",
+    ),
     "assertion where virtual and real postings mix": (
         entry_of("(A)  1 X") + entry_of("A  1 X = 1 X", "B"),
         4,
@@ -331,10 +387,21 @@ REFUSED = {
         6,
         "several commodities",
     ),
+    "assertion of a balance alone fails": (
+        entry_of("A  1 X", "A  1 Y", "B") + entry_of("A  1 X == 2 X", "B"),
+        6,
+        "balance of A is not",
+    ),
+    "assertion with accounts below fails": (
+        entry_of("A:B  1 X", "B") + entry_of("A  1 X =* 1 X", "B"),
+        5,
+        "balance of A is not",
+    ),
     "decimal or thousands comma": (entry_of("A  0,500 EUR", "B"), 2, "comma could be"),
     "comma with six digits": (entry_of("A  1,234567 EUR", "B"), 2, "comma could be"),
     "two periods": (entry_of("A  1.000.000 EUR", "B"), 2, "not certain"),
-    "loose groups": (entry_of("A  12,34,567.00 EUR", "B"), 2, "not certain"),
+    "loose groups": (entry_of("A  1,2345,678.00 EUR", "B"), 2, "not certain"),
+    "loose groups of blanks": (entry_of("A  1 234 56 EUR", "B"), 2, "goes on"),
     "trailing mark": (entry_of("A  10. EUR", "B"), 2, "mark"),
     "endless decimals": (entry_of("A  (10 EUR / 3)", "B"), 3, "division"),
     "division by zero": (entry_of("A  (10 EUR / 0)", "B"), 2, "zero"),
@@ -365,6 +432,14 @@ REFUSED = {
     ),
     "no date": ("2024/ x\n", 1, "a date"),
     "no such day": ("2024/02/30 x\n", 1, "calendar"),
+    "alias by a pattern": ("alias /^A/=B\n", 1, "pattern"),
+    "decimal mark of another kind": ("decimal-mark '\n", 1, "neither"),
+    "comma for another mark that is set": (
+        "decimal-mark .\n" + entry_of("A  1,5 X", "B"),
+        3,
+        "not certain",
+    ),
+    "example without a commodity's name": ("commodity 1,000.00 X 3\n", 1, "not given by"),
     "two-digit year": ("24/01/30 x\n", 1, "date"),
     "year too early": ("1200/01/30 x\n", 1, "1400"),
     "unknown directive": ("frobnicate A\n", 1, "no directive"),
@@ -516,10 +591,25 @@ def test_commodities_have_the_decimals_they_need() -> None:
     assert read(text).commodities == {"X": 1, "$": 3}
 
 
+def nothing(_: str) -> list[Included]:
+    """Include no file."""
+    return []
+
+
+def test_several_files_included_by_one_name() -> None:
+    """Each is read on its own, and includes others by its own resolver."""
+    inner = Included(entry_of("Inner  1", "B"), nothing)
+    one = Included("apply account One\ninclude inner\n", lambda _: [inner])
+    two = Included(entry_of("Two  1", "B"), nothing)
+    journal = read_journal("include *\n", today=TODAY, include=lambda _: [one, two])
+    assert balances(journal) == {"One:Inner": "1", "One:B": "-1", "Two": "1", "B": "-1"}
+
+
 def test_include_by_resolver() -> None:
     """An included file is read in place; its year and blocks end with it."""
-    files = {"a.dat": "Y 2020\napply account Root\n" + entry_of("A  1", "B", header="1/1 P")}
-    text = "include a.dat\n" + entry_of("A  1", "B", header="1/2 P")
+    first = "Y 2020\ndecimal-mark ,\napply account Root\n"
+    files = {"a.dat": [Included(first + entry_of("A  1,000", "B", header="1/1 P"), nothing)]}
+    text = "include a.dat\n" + entry_of("A  1.0", "B", header="1/2 P")
     journal = read_journal(text, today=TODAY, include=files.__getitem__)
     assert balances(journal) == {"Root:A": "1", "Root:B": "-1", "A": "1", "B": "-1"}
     assert [entry.booking_date.year for entry in journal.entries] == [2020, 2024]
@@ -528,15 +618,24 @@ def test_include_by_resolver() -> None:
 def test_included_refusal_names_both_lines() -> None:
     """What an included file cannot be read for is refused where it is included."""
     with pytest.raises(JournalRefused) as refused:
-        read_journal("\n\ninclude 'a'\n", today=TODAY, include=lambda _: "; ok\nfrob x\n")
+        read_journal(
+            "\n\ninclude 'a'\n",
+            today=TODAY,
+            include=lambda _: [Included("; ok\nfrob x\n", nothing)],
+        )
     assert refused.value.line == 3
     assert "line 2" in refused.value.reason
 
 
 def test_includes_without_end() -> None:
     """A file that includes itself is refused."""
+
+    def itself(_: str) -> list[Included]:
+        """Return the same file again."""
+        return [Included("include a\n", itself)]
+
     with pytest.raises(JournalRefused, match="too deeply"):
-        read_journal("include a\n", today=TODAY, include=lambda _: "include a\n")
+        read_journal("include a\n", today=TODAY, include=itself)
 
 
 def test_refusals_keep_personal_text_to_themselves() -> None:

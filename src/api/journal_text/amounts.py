@@ -12,11 +12,15 @@ from datetime import date
 from fractions import Fraction
 
 from api.journal_text.model import EXPRESSION_DEPTH_MAX, NAME_LENGTH_MAX, UnreadableError
-from api.journal_text.numbers import read_number
+from api.journal_text.numbers import decimal_mark_of, read_number
 
 _NOT_IN_SYMBOL = re.compile(r"""[^\s0-9"!&()*+,\-./:;<=>?@\[\]\\^{|}~]+""")
-_NUMBER = re.compile(r"(?:[0-9.][0-9.,']*)?[0-9]")
+_NUMBER = re.compile(
+    r"[0-9]{1,3}(?: [0-9]{3})+(?:[.,][0-9]+)?(?![0-9.,']| [0-9])|(?:[0-9.][0-9.,']*)?[0-9]"
+)
 _RESERVED_WORDS = frozenset({"and", "div", "else", "false", "if", "not", "or", "true"})
+_EXAMPLE = re.compile(r"[0-9](?:[0-9.,']|[ ](?=[0-9]))*")
+_QUOTED = re.compile(r'"[^"]*"')
 _CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _TIME_UNITS = frozenset({"h", "m"})
 
@@ -100,9 +104,9 @@ class Scanner:
 
 @dataclass(slots=True)
 class _Style:
-    """How a commodity is written: its decimal mark, its decimals, and whether that is fixed."""
+    """How a commodity is written: its decimal mark if known, its decimals; whether it is fixed."""
 
-    decimal_comma: bool = False
+    decimal_mark: str = ""
     decimals: int = 0
     locked: bool = False
 
@@ -112,12 +116,14 @@ class Commodities:
     """The commodities of a journal as far as it has been read.
 
     ``converted`` are units that a conversion changes into another: their amounts are refused.
+    ``decimal_mark`` is that of all amounts, whatever their commodities showed; empty if not set.
     """
 
     read_day: Callable[[str], date]
     styles: dict[str, _Style] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     converted: set[str] = field(default_factory=lambda: set(_TIME_UNITS))
+    decimal_mark: str = ""
 
     def decimals(self, commodity: str) -> int:
         """Return the decimals with which the commodity has been written."""
@@ -132,6 +138,20 @@ class Commodities:
         style = self.styles.setdefault(commodity, _Style())
         style.locked = True
         style.decimals = style.decimals if decimals is None else decimals
+
+    def learn(self, example: str) -> None:
+        """Learn a commodity's decimal mark from an example such as ``1.000,00 EUR``.
+
+        Raises:
+            UnreadableError: it is no number with a commodity.
+        """
+        found = _EXAMPLE.search(_QUOTED.sub(lambda quoted: "_" * len(quoted[0]), example))
+        name = Scanner(f"{example[: found.start()]}{example[found.end() :]}" if found else "")
+        commodity = self.read_symbol(name)
+        if not found or not name.at_end():
+            raise UnreadableError("a commodity is not given by its name or an amount of it")
+        style = self.styles.setdefault(commodity, _Style())
+        style.decimal_mark = decimal_mark_of(found[0]) or style.decimal_mark
 
     def read(self, scanner: Scanner, *, shows_style: bool) -> Amount:
         """Read an amount with its lot, or an expression in parentheses.
@@ -184,10 +204,11 @@ class Commodities:
         if scanner.sees(".") or scanner.sees(",") or scanner.sees("'"):
             raise UnreadableError("an amount is followed by a mark that cannot be read")
         style = self.styles.get(symbol, _Style())
-        written = read_number(digits, decimal_comma=bool(symbol) and style.decimal_comma)
+        written = read_number(digits, decimal_mark=self.decimal_mark or style.decimal_mark)
         if shows_style and symbol and not style.locked:
-            decimals = max(style.decimals, written.decimals)
-            self.styles[symbol] = _Style(style.decimal_comma or written.decimal_comma, decimals)
+            shows_comma = written.decimal_comma and not self.decimal_mark
+            mark = "," if shows_comma else style.decimal_mark
+            self.styles[symbol] = _Style(mark, max(style.decimals, written.decimals))
         return Amount(-written.number if sign == "-" else written.number, symbol, written.decimals)
 
     def _lot(self, scanner: Scanner, amount: Amount) -> Lot | None:

@@ -6,7 +6,7 @@ virtual ones or not. A balance is used only where both give the same.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from fractions import Fraction
 
@@ -18,11 +18,15 @@ from api.journal_text.model import UnreadableError
 
 @dataclass(slots=True)
 class _Held:
-    """What one account holds; ``latest`` is the last day on which a commodity moved."""
+    """What one account holds; ``latest`` is the last day on which a commodity moved.
+
+    ``assigned`` is the last day for which the balance of a commodity (bare: of all) was assigned.
+    """
 
     real: dict[str, Fraction] = field(default_factory=lambda: defaultdict(Fraction))
     virtual: dict[str, Fraction] = field(default_factory=lambda: defaultdict(Fraction))
     latest: dict[str, date] = field(default_factory=dict)
+    assigned: dict[str, date] = field(default_factory=dict)
     has_real: bool = False
 
 
@@ -40,13 +44,22 @@ class Book:
     all_uncertain: bool = False
 
     def record(self, legs: Sequence[Leg], day: date) -> None:
-        """Count the postings of an entry."""
+        """Count the postings of an entry.
+
+        Raises:
+            UnreadableError: a balance assigned above, for a later day, might count one of them.
+        """
         for leg in legs:
             if not leg.amount:
                 continue
             held = self.held[leg.account]
             sums = held.real if leg.kind is Kind.REAL else held.virtual
             commodity = leg.amount.commodity
+            for assigned in {commodity, ""} & held.assigned.keys():
+                if leg.amount.number and day < held.assigned[assigned]:
+                    raise UnreadableError(
+                        f"{leg.account} is posted to for a day before a balance assigned above"
+                    )
             sums[commodity] += leg.amount.number
             held.latest[commodity] = max(day, held.latest.get(commodity, day))
             held.has_real |= leg.kind is Kind.REAL
@@ -65,8 +78,10 @@ class Book:
             return leg
         if asserted.lot:
             raise UnreadableError("a balance of a single lot is asserted")
-        off = self._off(leg, asserted, before, day)
+        off = self._off(line, leg, before, day)
         if leg.amount is None:
+            assigned = self.held[line.account].assigned
+            assigned[asserted.commodity] = max(day, assigned.get(asserted.commodity, day))
             return Leg(line.account, line.kind, self._assigned(off, asserted))
         own = leg.amount.commodity
         off[own] = off.get(own, Fraction(0)) - leg.amount.number
@@ -76,12 +91,23 @@ class Book:
         return leg
 
     def _off(
-        self, leg: Leg, asserted: Amount, before: Sequence[Leg], day: date
+        self, line: PostingLine, leg: Leg, before: Sequence[Leg], day: date
     ) -> dict[str, Fraction]:
         """Return what is missing from the balance asserted, in its commodity or, bare, in all."""
-        counted = self._counted(leg, asserted, day)
+        asserted = line.asserted or Amount(Fraction(0), "")
+        in_all = line.asserted_alone or not asserted.commodity
+        accounts = {leg.account}
+        if line.asserted_below:
+            below = f"{leg.account}:"
+            known = {*self.held, *(other.account for other in before)}
+            accounts |= {account for account in known if account.startswith(below)}
+        counted = [
+            amount
+            for account in sorted(accounts)
+            for amount in self._counted(replace(leg, account=account), asserted, day, in_all)
+        ]
         for other in before:
-            if other.account != leg.account:
+            if other.account not in accounts:
                 continue
             if not other.amount:
                 raise UnreadableError(f"a balance of {leg.account} depends on an amount left out")
@@ -91,15 +117,15 @@ class Book:
                 raise _mixed(leg)
         missing = [Amount(-amount.number, amount.commodity) for amount in counted]
         off = totals([asserted, *missing])
-        if asserted.commodity:
+        if not in_all:
             return {asserted.commodity: off[asserted.commodity]}
         return {commodity: number for commodity, number in off.items() if number}
 
-    def _counted(self, leg: Leg, asserted: Amount, day: date) -> list[Amount]:
+    def _counted(self, leg: Leg, asserted: Amount, day: date, in_all: bool) -> list[Amount]:  # noqa: FBT001 - passed on.
         """Return what the account holds before the entry, as amounts."""
         held = self.held[leg.account]
         late = [c for c, latest in held.latest.items() if latest > day]
-        if asserted.commodity in late or (late and not asserted.commodity):
+        if asserted.commodity in late or (late and in_all):
             raise UnreadableError(f"a balance of {leg.account} is asserted out of date order")
         counted = [Amount(number, commodity) for commodity, number in held.real.items()]
         if leg.kind is Kind.REAL and held.has_real:

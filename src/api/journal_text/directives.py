@@ -22,6 +22,11 @@ _COMMODITY_WORDS = {"alias", "default", "format", "nomarket", "note", "value"}
 _TIME = re.compile(r"[ \t]+(?:[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?[ \t]+)?")
 _PRICE = re.compile(rf"(?P<day>[0-9/.-]+){_TIME.pattern}(?P<price>\D.*)")
 
+_NOTE = re.compile(r"[ \t]*;.*")
+_QUOTED = re.compile(r'"[^"]*"')
+_DIGIT = re.compile("[0-9]")
+_ENDING_MARK = re.compile("[0-9][.,](?![0-9])")
+
 _LEGACY = re.compile(r"(?P<letter>[ACDNPYbh])[ \t]*(?P<rest>.*)")
 
 
@@ -99,8 +104,10 @@ def _apply(argument: str, scope: Scope) -> None:
 
 def _alias(argument: str, scope: Scope) -> None:
     """Let a name stand for an account."""
+    if argument.startswith("/"):
+        raise UnreadableError("an alias by a pattern is read in different ways")
     name, equals, account = argument.partition("=")
-    if not equals or not name.strip() or name.startswith("/"):
+    if not equals or not name.strip():
         raise UnreadableError("an alias is not of the form NAME=ACCOUNT")
     scope.aliases[name.strip()] = read_account_name(scope.below(account.strip()))
 
@@ -113,6 +120,14 @@ def _bucket(argument: str, scope: Scope) -> None:
 def _year(argument: str, scope: Scope) -> None:
     """Set the year of the dates below that have none."""
     scope.year = read_year(argument)
+
+
+def _decimal_mark(argument: str, scope: Scope) -> None:
+    """Set the decimal mark of all amounts below (hledger)."""
+    mark = _NOTE.sub("", argument)
+    if mark not in {".", ","}:
+        raise UnreadableError("a decimal mark is neither a period nor a comma")
+    scope.commodities.decimal_mark = mark
 
 
 def _default_commodity(argument: str, scope: Scope) -> None:
@@ -163,12 +178,20 @@ def _account(argument: str, indented: Iterable[str], scope: Scope) -> None:
 
 def _commodity(argument: str, indented: Iterable[str], scope: Scope) -> None:
     """Read what is said of a commodity: its aliases and how it is written."""
-    commodity = scope.commodities.read_symbol(Scanner(argument))
+    example = _NOTE.sub("", argument)
+    if _DIGIT.search(_QUOTED.sub("", example)):
+        scope.commodities.learn(example)
+        commodity = ""
+    else:
+        commodity = scope.commodities.read_symbol(Scanner(example))
     for word, rest in _block(indented, _COMMODITY_WORDS):
         if word == "alias":
             symbol = rest[1:-1] if len(rest) > 1 and rest[0] == rest[-1] == '"' else rest
             scope.commodities.aliases[symbol] = commodity
         elif word == "format":
+            if _ENDING_MARK.search(rest):
+                scope.commodities.learn(rest)
+                continue
             scanner = Scanner(rest)
             amount = scope.commodities.read(scanner, shows_style=True)
             if amount.commodity != commodity or not scanner.at_end():
@@ -195,5 +218,6 @@ _READERS: dict[str, Callable[[str, Scope], None]] = {
     "alias": _alias,
     "apply": _apply,
     "bucket": _bucket,
+    "decimal-mark": _decimal_mark,
     "year": _year,
 }

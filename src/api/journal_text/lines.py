@@ -42,13 +42,19 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class PostingLine:
-    """One posting as written; ``asserted`` is the balance it says the account then has."""
+    """One posting as written; ``asserted`` is the balance it says the account then has.
+
+    ``asserted_alone`` says that the account then has nothing else (``==``), and
+    ``asserted_below`` that the accounts below it count as well (``=*``).
+    """
 
     account: str
     kind: Kind
     amount: Amount | None = None
     cost: Cost | None = None
     asserted: Amount | None = None
+    asserted_alone: bool = False
+    asserted_below: bool = False
     note: str = ""
 
 
@@ -139,7 +145,12 @@ def read_posting(text: str, commodities: Commodities) -> PostingLine:
         line = replace(line, amount=amount, cost=_read_cost(scanner, amount, commodities))
     scanner.skip_blanks()
     if scanner.take("="):
-        line = replace(line, asserted=commodities.read(scanner, shows_style=True))
+        line = replace(line, asserted_alone=scanner.take("="), asserted_below=scanner.take("*"))
+        asserted = commodities.read(scanner, shows_style=True)
+        cost = _read_cost(scanner, asserted, commodities)
+        if cost and line.amount is None:
+            raise UnreadableError("a balance is assigned at a cost")
+        line = replace(line, asserted=asserted)
     for read in (line.amount, line.asserted, line.cost.total if line.cost else None):
         if read and read.commodity in commodities.converted:
             raise UnreadableError(f"amounts of {read.commodity} are converted to another unit")

@@ -23,27 +23,40 @@ class WrittenNumber(NamedTuple):
 _GROUP = 3
 """Digits between two thousands marks."""
 
-_PERIOD = re.compile(r"([0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?:'[0-9]{3})+|[0-9]*)(?:\.([0-9]+))?")
-_COMMA = re.compile(r"([0-9]{1,3}(?:\.[0-9]{3})+|[0-9]{1,3}(?:'[0-9]{3})+|[0-9]*)(?:,([0-9]+))?")
+_INDIAN = "[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}"
+_NEUTRAL = "[0-9]{1,3}(?:'[0-9]{3})+|[0-9]{1,3}(?: [0-9]{3})+|[0-9]*"
+_PERIOD = re.compile(rf"([0-9]{{1,3}}(?:,[0-9]{{3}})+|{_INDIAN}|{_NEUTRAL})(?:\.([0-9]+))?")
+_COMMA = re.compile(rf"([0-9]{{1,3}}(?:\.[0-9]{{3}})+|{_NEUTRAL})(?:,([0-9]+))?")
+_MARK = re.compile("[.,]")
 
 
-def read_number(text: str, *, decimal_comma: bool) -> WrittenNumber:
+def read_number(text: str, *, decimal_mark: str) -> WrittenNumber:
     """Read digits with their marks, without a sign.
 
-    ``decimal_comma``: the commodity is known to have the comma as its decimal mark.
+    ``decimal_mark`` is that of the commodity if it is known, else empty.
 
     Raises:
         UnreadableError: the marks make no number, or one that could be read in two ways.
     """
-    comma_decimal = decimal_comma or _shows_decimal_comma(text)
+    comma_decimal = decimal_mark == "," or (not decimal_mark and _shows_decimal_comma(text))
     found = (_COMMA if comma_decimal else _PERIOD).fullmatch(text)
     if not found or not any(found.groups()):
         raise UnreadableError("a number's decimal and thousands marks are not certain")
-    whole, decimals = re.sub("[.,']", "", found[1]), found[2] or ""
+    whole, decimals = re.sub("[.,' ]", "", found[1]), found[2] or ""
     if len(whole) + len(decimals) > AMOUNT_DIGITS_MAX:
         raise UnreadableError("a number has too many digits")
     number = Fraction(int(whole + decimals or "0"), 10 ** len(decimals))
-    return WrittenNumber(number, len(decimals), decimal_comma or comma_decimal)
+    return WrittenNumber(number, len(decimals), comma_decimal)
+
+
+def decimal_mark_of(text: str) -> str:
+    """Return the decimal mark of a number that is an example of how numbers are written.
+
+    An example always has its decimal mark, even where no decimals follow: ``1,000.`` (hledger).
+    Empty if it has no mark, or only one that repeats.
+    """
+    marks = _MARK.findall(text)
+    return marks[-1] if marks and marks[-1] not in marks[:-1] else ""
 
 
 def to_decimal(number: Fraction) -> Decimal:

@@ -34,7 +34,8 @@ def read_journal(text: str, *, today: date, include: Include | None = None) -> J
     """Read a plain-text journal (ledger's syntax) into balanced entries, or refuse all of it.
 
     ``today`` decides the year of dates without one, as nothing here reads a clock. ``include``
-    returns the text of a file that the journal names; without it, an include is refused.
+    returns the files that the journal names, and may raise ``UnreadableError`` to refuse one;
+    without it, an include is refused.
 
     Each entry's postings sum to zero per commodity: where the journal balances at a cost or price,
     ``CONVERSION_ACCOUNT`` takes the other side of each commodity. Postings of zero are left out,
@@ -109,7 +110,7 @@ class _Reader:
 
     def _read_line(self, line: str, source: _Lines, open_before: int) -> None:
         """Read what begins at a line."""
-        if not line or line.startswith(_COMMENTS):
+        if not line or line.startswith(_COMMENTS) or line.lstrip(" \t").startswith(";"):
             return
         if line.startswith(_BLANKS):
             raise UnreadableError("an indented line belongs to nothing")
@@ -135,15 +136,19 @@ class _Reader:
         if self.depth >= INCLUDE_DEPTH_MAX:
             raise UnreadableError("files include each other too deeply")
         quoted = len(path) > 1 and path[0] in "\"'" and path[-1] == path[0]
-        year = self.scope.year
+        including, scope = self.include, self.scope
+        year, decimal_mark = scope.year, scope.commodities.decimal_mark
         self.depth += 1
-        try:
-            self.read(self.include(path[1:-1] if quoted else path))
-        except JournalRefused as refused:
-            reason = f"in an included file, line {refused.line}: {refused.reason}"
-            raise UnreadableError(reason) from None
+        for included in including(path[1:-1] if quoted else path):
+            self.include = included.include
+            try:
+                self.read(included.text)
+            except JournalRefused as refused:
+                reason = f"in an included file, line {refused.line}: {refused.reason}"
+                raise UnreadableError(reason) from None
+            scope.year, scope.commodities.decimal_mark = year, decimal_mark
+        self.include = including
         self.depth -= 1
-        self.scope.year = year
 
     def _skip_postings(self, indented: Iterable[str]) -> None:
         """Pass over postings that book nothing, noting only how they write their amounts."""

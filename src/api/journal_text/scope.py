@@ -1,6 +1,6 @@
 """What directives set for the lines below them: years, accounts, aliases, and ``apply`` blocks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
@@ -11,7 +11,16 @@ from api.journal_text.dates import read_date
 from api.journal_text.lines import PostingLine, read_account_name
 from api.journal_text.model import UnreadableError
 
-Include = Callable[[str], str]
+
+class Included(NamedTuple):
+    """A file that is included: its text, and how it includes files in turn."""
+
+    text: str
+    include: "Include"
+
+
+Include = Callable[[str], Sequence[Included]]
+"""Files by the name or pattern that a journal gives, in order."""
 
 
 class Applied(NamedTuple):
