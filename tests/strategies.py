@@ -29,17 +29,37 @@ START = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 CURRENCIES = ("EUR", "JPY", "TND")
 """With two, no and three decimals."""
 
+BIDIRECTIONAL = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Characters that turn the reading direction around."""
+
+INVISIBLE = "".join(
+    chr(code)
+    for first, last in (
+        (0x00AD, 0x00AD),
+        (0x115F, 0x1160),
+        (0x180E, 0x180E),
+        (0x200B, 0x200F),
+        (0x2060, 0x2064),
+        (0x3164, 0x3164),
+        (0xFDD0, 0xFDEF),
+        (0xFEFF, 0xFEFF),
+        (0xFFFE, 0xFFFF),
+    )
+    for code in range(first, last + 1)
+)
+"""Characters that show nothing: soft hyphen, joiners, marks, fillers, noncharacters."""
+
 one_line_text = st.text(
     st.characters(
         exclude_categories=["Cc", "Cs", "Zl", "Zp"],
-        exclude_characters="\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",
+        exclude_characters=BIDIRECTIONAL + INVISIBLE,
     ),
     min_size=1,
     max_size=30,
-)
+).filter(str.strip)
 """Free text that every text field takes."""
 
-ids = one_line_text.map(str.strip).filter(bool)
+ids = one_line_text.map(str.strip).filter(lambda text: text not in {".", ".."})
 """Ids as odd as they may be: letters of any script, quotes, backslashes, blanks inside."""
 
 amounts_minor = st.integers(1, 10**36 - 1)

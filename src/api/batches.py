@@ -34,7 +34,7 @@ from api.wire import (
     require_json,
     require_unique_outer_members,
 )
-from ledger_core.commands import Command
+from ledger_core.commands import Command, WireCommand
 from ledger_core.errors import BatchFailed, LedgerError, NotAttempted
 from ledger_core.ledger import Mode, Outcome
 
@@ -57,7 +57,7 @@ class BatchBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """
 
     mode: Mode = "each"
-    commands: list[Command]
+    commands: list[WireCommand]
 
 
 class _LooseBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,7 +96,7 @@ class RefusedBatch(ProblemBody, frozen=True, omit_defaults=True):
 
 _STRICT = msgspec.json.Decoder(BatchBody)
 _LOOSE = msgspec.json.Decoder(_LooseBody)
-_COMMAND: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Command)
+_COMMAND: msgspec.json.Decoder[Any] = msgspec.json.Decoder(WireCommand)
 
 
 class BatchEndpoint:

@@ -7,13 +7,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from itertools import islice
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
+from api.problems import Problem
 from api.runtime import Runtime
-from ledger_core.commands import Command
-from ledger_core.errors import BatchFailed, LedgerError, ValidationFailed
+from api.wire import decode
+from ledger_core.commands import Command, WireCommand
+from ledger_core.errors import BatchFailed, LedgerError
 from ledger_core.ledger import Outcome, Submission
 
 # Large enough for COPY to be at its best, small enough that others are not kept waiting.
@@ -23,7 +25,7 @@ BATCHES_IN_FLIGHT = 2
 LINE_BYTES_MAX = 1024 * 1024
 REFUSALS_KEPT = 100
 
-_DECODER: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+_DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(WireCommand)
 
 
 class LineRefused(msgspec.Struct, frozen=True):
@@ -45,11 +47,11 @@ class LoadReport(msgspec.Struct):
     position: int = 0
     refusals: list[LineRefused] = []
 
-    def refuse(self, line: int, error: LedgerError) -> None:
+    def refuse(self, line: int, code: str, reason: str) -> None:
         """Count a refusal."""
         self.refused += 1
         if len(self.refusals) < REFUSALS_KEPT:
-            self.refusals.append(LineRefused(line, error.code, str(error)))
+            self.refusals.append(LineRefused(line, code, reason))
 
 
 class ImportRefused(Exception):  # noqa: N818 - a refusal, named as the ledger's refusals are.
@@ -122,29 +124,23 @@ def read_lines(file: BinaryIO) -> Iterator[bytes]:
 
 def _decoded(batch: list[tuple[int, bytes]], report: LoadReport) -> tuple[list[int], list[Command]]:
     """The commands of a batch of lines, and their line numbers; blank lines are passed over."""
-    decode = _DECODER.decode
     numbers: list[int] = []
     commands: list[Command] = []
     for number, line in batch:
         try:
-            commands.append(decode(line))
+            commands.append(decode(_DECODER, line))
             numbers.append(number)
-        except msgspec.DecodeError as error:
-            if not line.strip():
-                continue
-            report.lines += 1
-            report.refuse(number, _malformed(error))
-        except UnicodeDecodeError:
-            report.lines += 1
-            report.refuse(number, ValidationFailed("line", "valid UTF-8"))
+        except Problem as problem:
+            if not line.isspace():
+                report.lines += 1
+                report.refuse(number, problem.kind.code, _reason(problem))
     return numbers, commands
 
 
-def _malformed(error: msgspec.DecodeError) -> ValidationFailed:
+def _reason(problem: Problem) -> str:
     """What is wrong with a line, without repeating it."""
-    if isinstance(error, msgspec.ValidationError):
-        return ValidationFailed("line", "a command object of the documented form")
-    return ValidationFailed("line", "one JSON object")
+    fields = "; ".join(f"{found.field or 'the line'}: {found.rule}" for found in problem.fields)
+    return fields or problem.kind.sentence
 
 
 def _settle(numbers: list[int], future: Future[list[Outcome]], report: LoadReport) -> None:
@@ -161,4 +157,4 @@ def _settle(numbers: list[int], future: Future[list[Outcome]], report: LoadRepor
                 report.unchanged += 1
             case "refused":
                 assert outcome.error is not None  # noqa: S101 - what refused means
-                report.refuse(number, outcome.error)
+                report.refuse(number, outcome.error.code, str(outcome.error))

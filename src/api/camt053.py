@@ -366,6 +366,7 @@ def _entry(element: Element, index: int, currency: str, closing_date: date) -> S
     reversal = element.value("RvslInd")
     if reversal not in {None, "true", "false", "1", "0"}:
         raise element.required("RvslInd").refused("value_invalid")
+    _check_details(element, amount, currency)
     return StatementEntry(
         index=index,
         amount=amount,
@@ -380,6 +381,43 @@ def _entry(element: Element, index: int, currency: str, closing_date: date) -> S
         transaction_id=_first_reference(element, "TxId"),
         bank_transaction_code=_bank_transaction_code(element.one("BkTxCd")),
     )
+
+
+def _check_details(entry: Element, amount: Decimal, currency: str) -> None:
+    """Check that an entry's transactions come to its amount, where they say what they come to.
+
+    They do where each has an amount in the account's currency and no charges are mentioned. Where
+    only some of a batch's transactions are listed, they may come to less.
+
+    Raises:
+        Camt053Refused: ``details_mismatch``, with the entry's amount and the transactions'.
+    """
+    batches = entry.all("NtryDtls")
+    transactions = [transaction for batch in batches for transaction in batch.all("TxDtls")]
+    total = Decimal()
+    for transaction in transactions:
+        found = _transaction_amount(transaction, currency)
+        if found is None or entry.all("Chrgs") or transaction.all("Chrgs"):
+            return
+        side = transaction.value("CdtDbtInd") or entry.value("CdtDbtInd")
+        total += found if side == entry.value("CdtDbtInd") else -found
+    if not transactions or total == amount:
+        return
+    stated = [batch.value("Btch", "NbOfTxs") for batch in batches]
+    is_partial = any(count not in (None, str(len(transactions))) for count in stated)
+    if not is_partial or total > amount:
+        first = transactions[0]
+        raise Camt053Refused(
+            "details_mismatch", path=first.path(), line=first.line, expected=amount, found=total
+        )
+
+
+def _transaction_amount(transaction: Element, currency: str) -> Decimal | None:
+    """What a transaction comes to, if it says so in the account's currency."""
+    holder = transaction if transaction.all("Amt") else transaction.one("AmtDtls", "TxAmt")
+    if holder is None or not holder.all("Amt") or holder.required("Amt").currency != currency:
+        return None
+    return _amount(holder, currency)
 
 
 def _is_booked(element: Element) -> bool:

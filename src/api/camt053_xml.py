@@ -42,6 +42,7 @@ _REASONS = {
     "balance_missing": "the statement does not give an opening and a closing balance",
     "balance_ambiguous": "the statement gives several balances of the same kind",
     "dates_reversed": "the closing balance is dated before the opening balance",
+    "details_mismatch": "the amounts of an entry's transactions are not the entry's amount",
     "closing_mismatch": "opening balance and entries do not give the closing balance",
     "does_not_continue": "the opening balance is not the previous closing balance",
     "statements_overlap": "the statement begins before the previous one ends",
@@ -55,8 +56,8 @@ _READ = frozenset(
     Stmt Id StmtPgntn ElctrncSeqNb LglSeqNb FrToDt FrDtTm ToDtTm
     Acct IBAN Othr BBAN UPIC PrtryAcct Ccy Bal Tp SubTp CdOrPrtry Cd Prtry Amt CdtDbtInd Dt DtTm
     Ntry NtryRef RvslInd Sts BookgDt ValDt AcctSvcrRef BkTxCd Domn Fmly SubFmlyCd
-    NtryDtls TxDtls Refs EndToEndId TxId
-    """.split()  # noqa: SIM905 - forty-six lines of one name each are harder to compare.
+    NtryDtls Btch NbOfTxs TxDtls Refs EndToEndId TxId AmtDtls TxAmt Chrgs
+    """.split()  # noqa: SIM905 - fifty-one lines of one name each are harder to compare.
 )
 """Every element that is kept; any other is skipped with all that is in it."""
 

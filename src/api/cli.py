@@ -14,11 +14,13 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from api.cli_support import (
+    DEFAULT_LEDGER,
     Common,
     Failed,
     PointInTime,
     answer,
     catch_up,
+    database_problem,
     fail,
     is_json,
     ledger_name,
@@ -48,8 +50,6 @@ ACTOR = "cli"
 
 def main() -> None:
     """Run the command line; problems are one sentence on standard error, never a traceback."""
-    import psycopg
-
     from api.bulk import ImportRefused
     from api.embedded_postgres import EmbeddedPostgresError
     from api.settings import SettingsError
@@ -62,13 +62,16 @@ def main() -> None:
         fail(str(problem))
     except VaultError as problem:
         fail(f"The key store does not fit: {problem}.")
-    except psycopg.OperationalError as problem:
-        fail(f"The database does not answer: {problem}".strip())
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         fail("Interrupted.")
+    except Exception as problem:
+        sentence = database_problem(problem)
+        if sentence is None:
+            raise
+        fail(sentence)
 
 
 @app.command
@@ -81,7 +84,11 @@ def serve(
     """
     from api import first_start
     from api.serve import serve as serve_http
+    from api.settings import PORT_MAX
 
+    if not 1 <= port <= PORT_MAX:
+        msg = f"--port is a number from 1 to {PORT_MAX}."
+        raise Failed(msg)
     with open_runtime() as runtime:
         ledger_id = runtime.create_ledger(ledger_name(common))
         if demo:
@@ -314,9 +321,10 @@ def verify(*, common: Common | None = None) -> None:
     """Fold the whole log from the start and compare everything with it.
 
     Bytes against leaf hashes, the tree against the sealed head, debits against credits, and every
-    account, line, customer and flag of every projection against the fold. Exit code 1 on any
-    finding.
+    account, line, customer and flag of every projection against the fold; and that every customer
+    has a key that opens, unless erased. Exit code 1 on any finding.
     """
+    from api.key_check import with_keys
     from projections import verification
 
     common = common or Common()
@@ -324,6 +332,7 @@ def verify(*, common: Common | None = None) -> None:
         ledger_id = runtime.ledger_id(common.ledger)
         with runtime.connect("ledger_projector") as connection:
             verdict = verification.verify(connection, ledger_id, lambda done, _: progress(done))
+        verdict = with_keys(runtime, ledger_id, verdict)
     lines = [f"{finding.kind}: {finding.message}" for finding in verdict.findings]
     if verdict.ok:
         lines.append(f"{verdict.events} events verified; root {verdict.root}. All agree.")
@@ -345,7 +354,9 @@ def keys_create(
 
     common = common or Common()
     with open_runtime() as runtime:
-        ledger_id = runtime.create_ledger(common.ledger)
+        # A mistyped name must not make a ledger; the default one may be there before its first use.
+        is_default = common.ledger == DEFAULT_LEDGER
+        ledger_id = (runtime.create_ledger if is_default else runtime.ledger_id)(common.ledger)
         expires_at = None if days is None else clock.now() + timedelta(days=days)
         key = runtime.create_key(ledger_id, role, name, expires_at)
     answer(common, {"key": key, "role": role, "ledger": common.ledger}, key)

@@ -55,6 +55,30 @@ class Failed(Exception):  # noqa: N818 - not an error of the program's.
     """The command could not do what was asked; the message says why."""
 
 
+def database_problem(error: BaseException) -> str | None:
+    """What to tell about an error of the database, in one sentence; ``None`` if it is none.
+
+    Only the server's own sentence is repeated: no statement, no values, no password.
+    """
+    import psycopg
+
+    cause = getattr(error, "orig", error)  # SQLAlchemy wraps the driver's errors.
+    if not isinstance(cause, psycopg.Error):
+        return None
+    said = " ".join((cause.diag.message_primary or str(cause)).split())
+    if isinstance(cause, psycopg.errors.InsufficientPrivilege) or "permission denied to" in said:
+        return (
+            f"The database role lacks a right: {said}. Use a role with CREATEROLE that owns the"
+            " database, or have `ledger migrate` run once by such a role that then grants this one"
+            " ledger_writer, ledger_projector and ledger_reader."
+        )
+    if isinstance(cause, psycopg.OperationalError):
+        return f"The database does not answer: {said}"
+    if cause.sqlstate is None:
+        return f"The database driver failed with {type(cause).__name__}."
+    return f"The database refused with {type(cause).__name__} ({cause.sqlstate}): {said}"
+
+
 def fail(message: str) -> NoReturn:
     """Say why on standard error and exit with 1."""
     print(f"ledger: {message}", file=sys.stderr)
@@ -115,6 +139,9 @@ def moment(point: PointInTime | None) -> tuple[AsOf, date | None]:
     from projections.reading import AsOf
 
     point = point or PointInTime()
+    if point.at_position is not None and point.at_position < 1:
+        msg = "--at-position is the position of an event: 1 or more."
+        raise Failed(msg)
     if point.as_of is not None and point.at_position is not None:
         msg = "Give --as-of or --at-position, not both."
         raise Failed(msg)

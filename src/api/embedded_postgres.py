@@ -9,6 +9,8 @@ How the rules of this module are kept:
 * *Who is alive?* The server inherits an open lock file (``server.lock``); the system frees the lock
   when the last of its processes is gone. So a stale ``postmaster.pid``, or a process number used
   again, cannot mislead us.
+* *Who wants it to run?* ``stop`` leaves a mark (``stopped``) that ``ensure_running`` removes, so
+  ``restart_if_died`` knows a server that was stopped on purpose from one that died.
 * *Root.* PostgreSQL refuses to run as root, so root starts it as ``nobody`` (or as the owner the
   data already has). It changes into the data folder while still root and is told to find its data
   at ``/proc/self/cwd``: no folder above needs to be, or is made, open to that user. Binaries that
@@ -86,6 +88,7 @@ _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 _LAUNCH_LOCK = "launch.lock"
 _SERVER_LOCK = "server.lock"
 _SECRETS_FILE = "cluster.json"
+_STOPPED_MARK = "stopped"
 _LOG_FILE = "postgresql.log"
 _DATA_FOLDER = "postgresql"
 _PARTIAL_FOLDER = "postgresql.partial"
@@ -139,23 +142,31 @@ def ensure_running(data_dir: Path, *, settings: Mapping[str, str] | None = None)
     data_dir = data_dir.absolute()
     _make_folder(data_dir)
     with _launch_lock(data_dir):
-        cluster = _load(data_dir) or _initialise(data_dir, settings or {})
-        attempts = 0
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            lock = _take_server_lock(data_dir)
-            if lock is not None:
-                attempts += 1
-                with lock:
-                    if attempts > START_ATTEMPTS_MAX:
-                        raise _not_started(data_dir)
-                    cluster = _start(cluster, settings or {}, lock.fileno())
-            if _answers(cluster):
-                return cluster
-            if time.monotonic() > deadline:
-                msg = f"PostgreSQL is still not ready after {START_TIMEOUT_S} s; see its log "
-                raise EmbeddedPostgresError(msg + str(data_dir / _LOG_FILE))
-            time.sleep(POLL_INTERVAL_S)
+        (data_dir / _STOPPED_MARK).unlink(missing_ok=True)
+        return _bring_up(data_dir, settings or {})
+
+
+def restart_if_died(data_dir: Path, *, settings: Mapping[str, str] | None = None) -> Cluster | None:
+    """Start the server of ``data_dir`` again if it died; ``None`` if there is nothing to do.
+
+    There is nothing to do while it runs, and after ``stop`` until somebody calls
+    ``ensure_running``. Cheap enough to be called every second. Waits while another process starts
+    or stops the server.
+
+    Raises:
+        EmbeddedPostgresError: as ``ensure_running``.
+    """
+    data_dir = data_dir.absolute()
+    if not (data_dir / _SERVER_LOCK).exists():
+        return None
+    with _launch_lock(data_dir):
+        if (data_dir / _STOPPED_MARK).exists():
+            return None
+        lock = _take_server_lock(data_dir)
+        if lock is None:
+            return None
+        lock.close()
+        return _bring_up(data_dir, settings or {})
 
 
 def stop(data_dir: Path, *, mode: Literal["fast", "immediate"] = "fast") -> bool:
@@ -171,6 +182,7 @@ def stop(data_dir: Path, *, mode: Literal["fast", "immediate"] = "fast") -> bool
     if not (data_dir / _SERVER_LOCK).exists():
         return False
     with _launch_lock(data_dir):
+        os.close(_open_private(data_dir / _STOPPED_MARK, os.O_WRONLY))
         deadline = time.monotonic() + STOP_TIMEOUT_S
         signalled = False
         while True:
@@ -282,6 +294,30 @@ def _save(cluster: Cluster) -> None:
 
 
 # The server.
+
+
+def _bring_up(data_dir: Path, settings: Mapping[str, str]) -> Cluster:
+    """Make the cluster if there is none, start it if it does not run, and wait until it answers.
+
+    The caller holds the launch lock.
+    """
+    cluster = _load(data_dir) or _initialise(data_dir, settings)
+    attempts = 0
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        lock = _take_server_lock(data_dir)
+        if lock is not None:
+            attempts += 1
+            with lock:
+                if attempts > START_ATTEMPTS_MAX:
+                    raise _not_started(data_dir)
+                cluster = _start(cluster, settings, lock.fileno())
+        if _answers(cluster):
+            return cluster
+        if time.monotonic() > deadline:
+            msg = f"PostgreSQL is still not ready after {START_TIMEOUT_S} s; see its log "
+            raise EmbeddedPostgresError(msg + str(data_dir / _LOG_FILE))
+        time.sleep(POLL_INTERVAL_S)
 
 
 def _initialise(data_dir: Path, settings: Mapping[str, str]) -> Cluster:

@@ -120,7 +120,7 @@ def _schemas(routes: Sequence[CommandRoute]) -> Json:
         problems.ProblemBody,
         answers.UnchangedAnswer,
         *answers.ANSWER_TYPES.values(),
-        *commands.types(),
+        *commands.wire_types(),
     )
     _, schemas = msgspec.json.schema_components(kinds, ref_template=_REFS)
     for route in routes:

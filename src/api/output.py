@@ -190,23 +190,31 @@ def _with_decimals(row: dict[str, Any], scale: int) -> dict[str, Any]:
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
     """Structs as dictionaries, with amounts in minor units as strings."""
+    if isinstance(value, msgspec.Struct):
+        value = {name: getattr(value, name) for name in value.__struct_fields__}
+    if isinstance(value, dict):
+        return {
+            name: str(item)
+            if str(name).endswith("_minor") and isinstance(item, int)
+            else _plain(item)
+            for name, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return _plain_leaf(value)
+
+
+def _plain_leaf(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
+    """A value as JSON has it; names of columns are a kind of ``str`` that must become one."""
     match value:
-        case msgspec.Struct():
-            fields = {name: getattr(value, name) for name in value.__struct_fields__}
-            return _plain(fields)
-        case dict():
-            return {
-                name: str(item)
-                if str(name).endswith("_minor") and isinstance(item, int)
-                else _plain(item)
-                for name, item in value.items()
-            }
-        case list() | tuple():
-            return [_plain(item) for item in value]
-        case datetime() | date() | Decimal():
-            return value.isoformat() if not isinstance(value, Decimal) else str(value)
+        case datetime() | date():
+            return value.isoformat()
+        case Decimal() | str():
+            return str(value)
         case bytes():
             return value.hex()
+        case msgspec.Raw():
+            return msgspec.json.decode(value)
         case _:
             return value
 

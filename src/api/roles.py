@@ -34,7 +34,6 @@ ALLOWED: Mapping[str, frozenset[Role]] = MappingProxyType(
         "erase_customer": _ADMIN,
         "register_unit": _ADMIN,
         "set_risk_rule": _ADMIN,
-        "record_statement": _COUNTER,
         "batch": _COUNTER,
         "list_accounts": _EVERYBODY,
         "get_account": _EVERYBODY,

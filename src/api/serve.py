@@ -1,4 +1,7 @@
-"""``ledger serve``: the HTTP server, with the projector as a child process beside it."""
+"""``ledger serve``: the HTTP server, with the projector as a child process beside it.
+
+Where the program brings its own PostgreSQL, that is started again too if it dies.
+"""
 
 import signal
 import subprocess
@@ -6,12 +9,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import structlog
 import uvicorn
 
-from api import logs
+from api import embedded_postgres, logs
 from api.app import create_app
 from api.runtime import Runtime
 
@@ -21,6 +25,7 @@ RESTART_S_MAX = 30.0
 STEADY_S = 60.0
 # Requests under way when the server is told to stop get this long.
 SHUTDOWN_S = 20
+WATCH_INTERVAL_S = 1.0
 
 _log = structlog.get_logger("ledger.serve")
 
@@ -93,9 +98,50 @@ class Projector:
             process.stdin.close()
 
 
+class DatabaseWatch:
+    """A thread that starts the embedded PostgreSQL again if it dies, unless it was stopped."""
+
+    def __init__(self, data_dir: Path, database_url: str) -> None:
+        """Watch from now on; ``database_url`` is where everybody here expects the server."""
+        self._data_dir = data_dir
+        self._database_url = database_url
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="database-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Watch no longer; a start under way is not waited for, and goes on without us."""
+        self._stopping.set()
+        self._thread.join(WATCH_INTERVAL_S)
+
+    def _watch(self) -> None:
+        """Look every second; after a failure ever more rarely."""
+        delay_s = WATCH_INTERVAL_S
+        while not self._stopping.wait(delay_s):
+            try:
+                cluster = embedded_postgres.restart_if_died(self._data_dir)
+            except embedded_postgres.EmbeddedPostgresError as error:
+                delay_s = min(2 * delay_s, RESTART_S_MAX)
+                reason = str(error)
+                _log.error("database cannot be started", reason=reason, retry_s=delay_s)
+                continue
+            delay_s = WATCH_INTERVAL_S
+            if cluster is None:
+                continue
+            if cluster.url() == self._database_url:
+                _log.error("database died and was started again")
+            else:
+                _log.error("database moved to another port: start ledger serve again")
+
+
 def serve(runtime: Runtime, host: str, port: int) -> None:
     """Serve until a signal asks for an end; the caller closes the runtime, which drains writers."""
     logs.configure()
+    watch = (
+        DatabaseWatch(runtime.settings.data_dir, runtime.database_url)
+        if runtime.settings.database_url is None
+        else None
+    )
     projector = Projector(runtime.database_url)
     try:
         config = uvicorn.Config(
@@ -111,6 +157,8 @@ def serve(runtime: Runtime, host: str, port: int) -> None:
         with _signals_taken():
             uvicorn.Server(config).run()
     finally:
+        if watch is not None:
+            watch.stop()
         projector.stop()
 
 

@@ -10,9 +10,15 @@ import os
 from pathlib import Path
 
 import msgspec
+import psycopg
+import sqlalchemy.exc
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import make_url
 
 from api import clock, embedded_postgres
 from ledger_core.vault import KEY_BYTES
+
+PORT_MAX = 65_535
 
 
 class SettingsError(RuntimeError):
@@ -39,15 +45,55 @@ def load() -> Settings:
     ``LEDGER_KEY_ENCRYPTION_KEY`` and ``LEDGER_SERVER_SECRET`` hold 32 bytes in base64 each.
 
     Raises:
-        SettingsError: a secret is not 32 bytes in base64, or cannot be read or written.
+        SettingsError: the URL is malformed; a secret is not 32 bytes in base64, or cannot be read
+            or written.
     """
     data_dir = embedded_postgres.default_data_dir()
     keys_dir = data_dir / "keys"
     return Settings(
         data_dir=data_dir,
-        database_url=os.environ.get("LEDGER_DATABASE_URL") or None,
+        database_url=_database_url(),
         key_encryption_key=_secret("LEDGER_KEY_ENCRYPTION_KEY", keys_dir / "key-encryption-key"),
         server_secret=_secret("LEDGER_SERVER_SECRET", keys_dir / "server-secret"),
+    )
+
+
+def _database_url() -> str | None:
+    """The URL of the server to use, or ``None`` for the embedded one.
+
+    Raises:
+        SettingsError: it is malformed; the text, which may hold a password, is not repeated.
+    """
+    url = os.environ.get("LEDGER_DATABASE_URL")
+    if not url:
+        return None
+    if not _is_url(url):
+        msg = (
+            "LEDGER_DATABASE_URL must have the form postgresql://USER:PASSWORD@HOST:PORT/DATABASE,"
+            " with special characters in the password written as %40 (@), %2F (/), %3A (:)"
+        )
+        raise SettingsError(msg)
+    return url
+
+
+def _is_url(url: str) -> bool:
+    """Whether the URL is one that libpq takes, and each of its parts is what it seems to be.
+
+    A character that ought to be escaped moves the rest of the password into another part.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme not in {"postgresql", "postgres", "postgresql+psycopg"} or (
+        rest.partition("?")[0].count("@") > 1
+    ):
+        return False
+    try:
+        parts = conninfo_to_dict(f"postgresql://{rest}")
+        make_url(url)  # For the migrations, which Alembic runs over SQLAlchemy.
+        ports = [port for port in str(parts.get("port") or "").split(",") if port]
+    except (psycopg.Error, sqlalchemy.exc.ArgumentError, ValueError):
+        return False
+    return "@" not in str(parts.get("dbname") or "") and all(
+        port.isascii() and port.isdigit() and 1 <= int(port) <= PORT_MAX for port in ports
     )
 
 

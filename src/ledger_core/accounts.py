@@ -339,6 +339,8 @@ def require_within_limit(before: Account, after: Account) -> None:
     if left_minor < available_minor:
         raise InsufficientFunds(
             account_id=before.terms.account_id,
+            posted_minor=str(before.posted_minor),
+            held_minor=str(before.outgoing_held_minor),
             available_minor=str(available_minor),
             limit_minor=str(before.terms.limit_minor),
             needed_minor=str(available_minor - left_minor),

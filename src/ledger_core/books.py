@@ -26,6 +26,7 @@ from ledger_core.errors import (
 )
 from ledger_core.journal import JournalEntryPosted, entry_id_at
 from ledger_core.risk_rules import RiskRuleSet
+from ledger_core.unchanged import NothingChanged
 from ledger_core.units import UnitRegistered
 
 Event = (
@@ -35,6 +36,7 @@ Event = (
     | UnitRegistered
     | RiskRuleSet
     | BankStatementImported
+    | NothingChanged
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -158,7 +160,7 @@ class Books:
                 self._set(self.customers, customer_id, customer.evolve(event, position))
             case UnitRegistered(code=code, scale=scale):
                 self._set(self.units, code, scale)
-            case RiskRuleSet() | BankStatementImported():
+            case RiskRuleSet() | BankStatementImported() | NothingChanged():
                 pass
             case _:
                 self._record_other(event, position)

@@ -6,7 +6,7 @@ capability adds one line to each table here.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -45,6 +45,7 @@ from ledger_core.journal import JournalEntryPosted
 from ledger_core.reversals import ReverseEntry
 from ledger_core.risk_rules import RiskRuleSet, SetRiskRule
 from ledger_core.transfers import Transfer
+from ledger_core.unchanged import NothingChanged
 from ledger_core.units import RegisterUnit, UnitRegistered
 
 PlainCommand = (
@@ -64,11 +65,13 @@ PlainCommand = (
     | EraseCustomer
     | RegisterUnit
     | SetRiskRule
-    | RecordStatement
 )
 # Commands that carry personal data: the shell seals it before they are decided.
 PersonalCommand = RegisterCustomer | ChangeProfile
-Command = PlainCommand | PersonalCommand
+# What a caller may send: as a request, in a batch, or as a line of a file.
+WireCommand = PlainCommand | PersonalCommand
+# An import also says that a statement is complete; nobody else may claim that.
+Command = WireCommand | RecordStatement
 
 _DECIDERS: Mapping[type, Callable[[Books, Any], tuple[Event, ...]]] = MappingProxyType(
     {
@@ -120,12 +123,27 @@ _COMMANDS_OF: Mapping[type, Callable[[Any], Command]] = MappingProxyType(
 )
 
 
+def _from_builtins(fields: dict[str, Any]) -> Command:
+    """The command behind its plain JSON values."""
+    return cast("Command", msgspec.convert(fields, WireCommand))
+
+
 def types() -> tuple[type[msgspec.Struct], ...]:
-    """Every command type, for the tables and documents made from them."""
+    """Every command type, for the tables made from them."""
     return (*_DECIDERS, RegisterCustomer, ChangeProfile)
 
 
-def decide(books: Books, command: PlainCommand) -> tuple[Event, ...]:
+def wire_types() -> tuple[type[msgspec.Struct], ...]:
+    """The types of the commands that a caller may send."""
+    return tuple(kind for kind in types() if kind is not RecordStatement)
+
+
+def nothing_changed(command: Command) -> NothingChanged:
+    """The event that keeps the answer of a command which changed nothing."""
+    return NothingChanged(msgspec.to_builtins(msgspec.structs.replace(command, key="")))
+
+
+def decide(books: Books, command: PlainCommand | RecordStatement) -> tuple[Event, ...]:
     """The events that the command amounts to on these books; ``()`` means already so.
 
     Raises:
@@ -160,6 +178,8 @@ def differing_fields(
         if unsealed is None:
             unsealed = customers.as_asked(command, event)
         first: Command = customers.command_of(event, unsealed)
+    elif isinstance(event, NothingChanged):
+        first = _from_builtins(event.command)
     elif isinstance(event, JournalEntryPosted):
         first = _ENTRY_COMMANDS[event.kind](event)
     else:

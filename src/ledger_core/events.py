@@ -13,6 +13,7 @@ from typing import Any, assert_never, cast
 import msgspec
 from typing_extensions import TypeIs
 
+from ledger_core import unchanged
 from ledger_core.accounts import (
     AccountClosed,
     AccountEvent,
@@ -35,6 +36,7 @@ from ledger_core.customers import (
 )
 from ledger_core.journal import POSTINGS_MIN, JournalEntryPosted
 from ledger_core.risk_rules import RiskRuleSet
+from ledger_core.unchanged import NothingChanged
 from ledger_core.units import UnitRegistered
 
 
@@ -68,6 +70,7 @@ _TYPES: Mapping[str, tuple[type, int]] = MappingProxyType(
         "UnitRegistered": (UnitRegistered, 1),
         "RiskRuleSet": (RiskRuleSet, 1),
         "BankStatementImported": (BankStatementImported, 1),
+        "NothingChanged": (NothingChanged, 1),
     }
 )
 
@@ -135,6 +138,8 @@ def tags_of(event: Event, position: int) -> list[str]:
             tags = ["unit:" + code]
         case BankStatementImported(account_id=account_id):
             tags = ["account:" + account_id, "bank_statement:" + account_id]
+        case NothingChanged():
+            tags = unchanged.tags_of(event)
         case RiskRuleSet(rule=rule):
             tags = ["risk_rule:" + rule]
         case CustomerRegistered():

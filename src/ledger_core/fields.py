@@ -14,12 +14,18 @@ TEXT_CHARACTERS_MAX = 500
 METADATA_ENTRIES_MAX = 20
 METADATA_KEY_CHARACTERS_MAX = 40
 
-# Control characters, surrogates, line and paragraph separators, and bidirectional overrides:
-# none can be typed on purpose, all can make a statement line lie.
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters, surrogates, line and paragraph separators, bidirectional overrides, and what
+# shows nothing at all (soft hyphen, joiners, fillers, noncharacters): none can be typed on purpose,
+# all can make a statement line lie, or one id look like another.
+_FORBIDDEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+    r"\u00ad\u115f\u1160\u180e\u200b-\u200f\u2060-\u2064\u3164\ufdd0-\ufdef\ufeff\ufffe\uffff]"
+)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _POSITION = re.compile(r"[1-9][0-9]{0,17}")
 _SIMPLE = re.compile(r"[A-Za-z0-9._:\-]+")
+_DOTS = frozenset({".", ".."})
+"""Steps in a path, not names: a client takes them out of a URL before it asks."""
 
 # Ids that the ledger derives from a position; a caller may not choose one of that form.
 ENTRY_PREFIX = "jrn_"
@@ -40,11 +46,13 @@ def require_key(key: str) -> None:
 
 
 def require_id(value: str, *, field: str) -> None:
-    """An id that names something that should exist: 1 to 200 characters, none of them control.
+    """An id that names something that should exist: 1 to 200 characters, all of them visible.
 
     Raises:
         ValidationFailed: any other form.
     """
+    if value in _DOTS:
+        raise ValidationFailed(field, "an id other than . and ..")
     if len(value) <= ID_CHARACTERS_MAX and _SIMPLE.fullmatch(value) is not None:
         return
     if (
@@ -53,7 +61,9 @@ def require_id(value: str, *, field: str) -> None:
         or _FORBIDDEN.search(value)
     ):
         raise ValidationFailed(
-            field, f"1 to {ID_CHARACTERS_MAX} characters, no control characters, no outer blanks"
+            field,
+            f"1 to {ID_CHARACTERS_MAX} characters, no control or invisible characters,"
+            " no outer blanks",
         )
 
 
@@ -76,16 +86,18 @@ def can_exist(name: str) -> bool:
 
 
 def require_text(value: str | None, *, field: str) -> None:
-    """Free text on one line: at most 500 characters, none of them control.
+    """Free text on one line: at most 500 characters, none of them control or invisible.
 
     Raises:
-        ValidationFailed: too long, empty, or with control characters.
+        ValidationFailed: too long, empty or blank, or with such characters.
     """
     if value is None:
         return
-    if not 1 <= len(value) <= TEXT_CHARACTERS_MAX or _FORBIDDEN.search(value):
+    if len(value) > TEXT_CHARACTERS_MAX or _is_unfit(value):
         raise ValidationFailed(
-            field, f"1 to {TEXT_CHARACTERS_MAX} characters, no control characters"
+            field,
+            f"1 to {TEXT_CHARACTERS_MAX} characters, not only blanks,"
+            " no control or invisible characters",
         )
 
 
@@ -100,11 +112,16 @@ def require_metadata(metadata: dict[str, str] | None) -> None:
     if len(metadata) > METADATA_ENTRIES_MAX:
         raise ValidationFailed("metadata", f"at most {METADATA_ENTRIES_MAX} entries")
     for name, value in metadata.items():
-        if not 1 <= len(name) <= METADATA_KEY_CHARACTERS_MAX or _FORBIDDEN.search(name):
+        if len(name) > METADATA_KEY_CHARACTERS_MAX or _is_unfit(name):
             raise ValidationFailed(
                 "metadata", f"names of 1 to {METADATA_KEY_CHARACTERS_MAX} plain characters"
             )
         require_text(value, field="metadata")
+
+
+def _is_unfit(text: str) -> bool:
+    """Whether the text shows nothing, or holds what is forbidden everywhere."""
+    return not text.strip() or _FORBIDDEN.search(text) is not None
 
 
 def position_of(identifier: str, prefix: str) -> int | None:

@@ -42,6 +42,7 @@ from ledger_core.errors import (
 from ledger_core.fields import require_key
 from ledger_core.journal import JournalEntryPosted
 from ledger_core.log import Connection, Head, Identity, NewEvent
+from ledger_core.unchanged import NothingChanged
 from ledger_core.vault import Vault
 
 ATTEMPTS_MAX = 3
@@ -65,8 +66,8 @@ class Submission(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What became of one command.
 
-    ``position`` is where its event stands, or (unchanged, refused) what the decision had seen.
-    ``event`` is the command's own event; ``error`` is set when it was refused.
+    ``position`` is where its event stands, or (refused) what the decision had seen. ``event`` is
+    the command's own event, ``None`` where nothing changed; ``error`` is set when it was refused.
     """
 
     status: Status
@@ -214,6 +215,7 @@ class Ledger:
                 outcomes.extend([self._refused(NotAttempted(item=index))] * rest)
                 break
             self._undo(work, savepoint, counts)
+            outcome = self._refused(_without_undone(outcome.error, self._books.position))
             failed = self._refused(BatchFailed(item=index))
             return [failed] * index + [outcome] + [failed] * rest
         return outcomes
@@ -243,15 +245,15 @@ class Ledger:
             decided = self._decide(connection, command)
         except LedgerError as error:
             return self._refused(error)
-        if not decided:
-            return Outcome("unchanged", books.position, books.recorded_at)
+        status: Status = "recorded" if decided else "unchanged"
+        decided = decided or (commands.nothing_changed(command),)
         last = len(decided) - 1
         for index, event in enumerate(decided):
             self._record(event, command.key if index == last else None, actor, work)
         position = books.position
         recorded = events.Recorded(position, books.recorded_at, decided[last])
         work.known[command.key] = recorded
-        return Outcome("recorded", position, books.recorded_at, decided[last])
+        return _told(status, recorded)
 
     def _decide(self, connection: Connection, command: Command) -> tuple[Event, ...]:
         """The command's events; personal data is sealed once the command is known to be good."""
@@ -301,7 +303,7 @@ class Ledger:
         fields = self._differences(connection, command, first.event)
         if fields:
             raise IdempotencyConflict(position=first.position, fields=list(fields))
-        return Outcome("replayed", first.position, first.recorded_at, first.event)
+        return _told("replayed", first)
 
     def _same_identity(
         self, connection: Connection, command: Command, first: events.Recorded
@@ -313,7 +315,7 @@ class Ledger:
         """
         fields = self._differences(connection, command, first.event)
         if not fields:
-            return Outcome("replayed", first.position, first.recorded_at, first.event)
+            return _told("replayed", first)
         seen = {"position": first.position, "fields": list(fields)}
         match command:
             case OpenAccount():
@@ -366,7 +368,24 @@ class Ledger:
 
     def _refused(self, error: LedgerError) -> Outcome:
         """A refusal, with what the decision had seen."""
-        return Outcome("refused", self._books.position, self._books.recorded_at, None, error)
+        position = self._books.position
+        if not isinstance(error, BatchFailed | NotAttempted):  # They are about another item.
+            error.seen = {"position": position, **error.seen}
+        return Outcome("refused", position, self._books.recorded_at, None, error)
+
+
+def _without_undone(error: LedgerError, position: int) -> LedgerError:
+    """The refusal without a position that was taken back: nothing stands there."""
+    seen = error.seen.get("position")
+    if isinstance(seen, int) and seen > position:
+        error.seen = {name: value for name, value in error.seen.items() if name != "position"}
+    return error
+
+
+def _told(status: Status, recorded: events.Recorded) -> Outcome:
+    """The outcome of a command whose event this is; that nothing changed is no event to show."""
+    event = None if isinstance(recorded.event, NothingChanged) else recorded.event
+    return Outcome(status, recorded.position, recorded.recorded_at, event)
 
 
 def _identities(event: JournalEntryPosted, position: int) -> list[Identity]:

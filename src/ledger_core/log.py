@@ -6,6 +6,7 @@ position n has therefore seen all before it, and every commit is sealed. Knows e
 names, tags and bytes; also speaks the ``eventsourcing`` library's DCB interface (``LogRecorder``).
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -15,10 +16,14 @@ import psycopg
 from psycopg import sql
 
 from ledger_core import merkle
-from ledger_core.errors import LedgerNotFound
+from ledger_core.errors import LedgerNotFound, ValidationFailed
+from ledger_core.fields import can_exist
 
 # One read brings at most this many rows into memory.
 READ_ROWS_MAX = 5_000
+
+# A name goes into commands, URLs and file names: nothing that has to be quoted there.
+_LEDGER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _header: Callable[[object], bytes] = msgspec.json.Encoder().encode
@@ -105,11 +110,20 @@ def leaf_hash_of(event: StoredEvent) -> bytes:
 
 
 def create_ledger(connection: Connection, name: str, at: datetime) -> int:
-    """The id of the ledger of that name, creating it with an empty log if there is none."""
+    """The id of the ledger of that name, creating it with an empty log if there is none.
+
+    Raises:
+        ValidationFailed: there is none, and the name is not one that a new ledger may have.
+    """
     while True:
         found = find_ledger(connection, name)
         if found is not None:
             return found
+        if _LEDGER_NAME.fullmatch(name) is None:
+            raise ValidationFailed(
+                "ledger",
+                "1 to 63 lower-case letters, digits, '.', '_' and '-', a letter or digit first",
+            )
         try:
             with connection.transaction():
                 row = connection.execute(
@@ -130,6 +144,8 @@ def create_ledger(connection: Connection, name: str, at: datetime) -> int:
 
 def find_ledger(connection: Connection, name: str) -> int | None:
     """The id of the ledger of that name, or ``None``."""
+    if not can_exist(name):
+        return None
     row = connection.execute(
         "SELECT ledger_id FROM ledger.ledgers WHERE name = %s", (name,)
     ).fetchone()

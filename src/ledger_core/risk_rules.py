@@ -31,6 +31,8 @@ DEFAULTS: MappingProxyType[str, MappingProxyType[str, int]] = MappingProxyType(
     }
 )
 PARAMETER_MAX = 10**15
+WINDOW_MOVEMENTS = 100
+"""How many of an account's newest movements the rules look back on: no rule can count further."""
 
 
 class RiskRuleSet(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,6 +71,8 @@ def decide(_books: "Books", command: SetRiskRule) -> tuple[RiskRuleSet, ...]:
     for name, value in command.parameters.items():
         if name.endswith("_percent") and value > 100:  # noqa: PLR2004 - a percentage
             raise ValidationFailed(f"parameters.{name}", "1 to 100")
+        if name == "count" and value > WINDOW_MOVEMENTS:
+            raise ValidationFailed(f"parameters.{name}", f"1 to {WINDOW_MOVEMENTS}")
     return (RiskRuleSet(command.rule, command.parameters, command.enabled),)
 
 

@@ -82,6 +82,18 @@ def load_customers(
     return [Customer(*row) for row in rows]
 
 
+def load_subjects(connection: Connection, ledger_id: int) -> list[tuple[str, str, bool]]:
+    """Every customer's id, subject, and whether the person was erased."""
+    rows = connection.execute(
+        "SELECT c.customer_id, c.subject, c.erased FROM views.projections p"
+        " JOIN views.customers c ON c.ledger_id = p.ledger_id AND c.slot = p.slot"
+        " WHERE p.ledger_id = %s AND p.name = 'customer_360' AND p.live AND c.ledger_id = %s"
+        " ORDER BY c.customer_no",
+        (ledger_id, ledger_id),
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
 def load_units(connection: Connection, ledger_id: int) -> dict[str, int]:
     """Every registered unit and its scale."""
     rows = connection.execute(

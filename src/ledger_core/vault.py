@@ -112,6 +112,25 @@ class Vault:
             for subject, fields in sealed.items()
         }
 
+    def keys_that_open(
+        self, connection: Connection, ledger_id: int, subjects: list[str]
+    ) -> tuple[set[str], set[str]]:
+        """Of these subjects, those whose key exists, and those of them whose key opens."""
+        rows = connection.execute(
+            "SELECT subject, wrapped_key FROM keystore.subject_keys"
+            " WHERE ledger_id = %s AND subject = ANY(%s) AND wrapped_key IS NOT NULL",
+            (ledger_id, subjects),
+        ).fetchall()
+        return {row[0] for row in rows}, {row[0] for row in rows if self._opens(row[1])}
+
+    def _opens(self, wrapped_key: bytes) -> bool:
+        """Whether a data key is whole and wrapped by our key."""
+        try:
+            aes_key_unwrap(self._kek, wrapped_key)
+        except InvalidUnwrap:
+            return False
+        return True
+
     def _ciphers(
         self, connection: Connection, ledger_id: int, subjects: list[str]
     ) -> dict[str, AESGCMSIV]:

@@ -19,6 +19,7 @@ FINDINGS_MAX = 100
 """How many findings are shown; all are counted."""
 FETCH_ROWS = 10_000
 _TEXT_CHARACTERS_MAX = 500
+_IDS = ("account_id", "customer_id", "flag_id")
 
 Row = tuple[Any, ...]
 
@@ -119,7 +120,8 @@ def compare_table(  # noqa: PLR0913, PLR0917 - which rows, and how they should b
     ``expected`` maps the key's columns as text to what ``row_of`` makes the expected row of.
     """
     columns = [column for column in table.columns if column.name not in ("ledger_id", "slot")]
-    names = [column.name for column in columns]
+    names = [str(column.name) for column in columns]
+    kind = str(table.name)
     key_at = [names.index(column.name) for column in columns if column.primary_key]
     texts = ", ".join(_as_text(column) for column in columns)
     seen: set[tuple[str, ...]] = set()
@@ -133,14 +135,15 @@ def compare_table(  # noqa: PLR0913, PLR0917 - which rows, and how they should b
                 key = tuple(row[at] for at in key_at)
                 seen.add(key)
                 if key in expected:
-                    _compare_row(table.name, names, row_of(expected[key]), row, findings)
+                    wanted = row_of(expected[key])
+                    _compare_row(table, key, names, wanted, row, findings)
                 else:
                     found = dict(zip(names, row, strict=True))
                     what = f"{_name(table, key)} is not in the log"
-                    findings.add(table.name, what, None, found, **_where(found))
+                    findings.add(kind, what, None, found, **_where(found))
     for key in expected.keys() - seen:
         wanted = row_of(expected[key])
-        findings.add(table.name, f"{_name(table, key)} is missing", wanted, None, **_where(wanted))
+        findings.add(kind, f"{_name(table, key)} is missing", wanted, None, **_where(wanted))
 
 
 def compare_texts(
@@ -160,8 +163,9 @@ def compare_texts(
             report(key, one, other)
 
 
-def _compare_row(
-    table: str,
+def _compare_row(  # noqa: PLR0913, PLR0917 - which row, and how it should be
+    table: Table,
+    key: tuple[str, ...],
     names: Sequence[str],
     expected: Mapping[str, object],
     row: Row,
@@ -171,14 +175,13 @@ def _compare_row(
     for name, found in zip(names, row, strict=True):
         wanted = _text(expected[name])
         if wanted != found:
-            where = _where(expected)
-            identity = ", ".join(str(value) for value in where.values())
-            findings.add(table, f"{table} {identity}, {name}", wanted, found, **where)
+            what = f"{_name(table, key)}, {name}"
+            findings.add(str(table.name), what, wanted, found, **_where(expected))
 
 
 def _where(row: Mapping[str, object]) -> dict[str, Any]:
     """The ids by which a finding names the row."""
-    ids = {name: row[name] for name in ("account_id", "customer_id", "flag_id") if name in row}
+    ids = {name: str(row[name]) for name in _IDS if name in row}
     if ids:
         return ids
     position = row.get("position")
@@ -218,10 +221,18 @@ def _text(value: object) -> str | None:
 
 def _short(value: object) -> str:
     """A value for a message, cut where it is long."""
-    text = "nothing" if value is None else str(value)
+    text = "nothing" if value is None else _shown(value)
     if len(text) <= _TEXT_CHARACTERS_MAX:
         return text
     return text[:_TEXT_CHARACTERS_MAX] + "…"
+
+
+def _shown(value: object) -> str:
+    """A value as people read it; a row as one JSON object of its columns' texts."""
+    if isinstance(value, Mapping):
+        columns = {str(name): _text(column) for name, column in value.items()}
+        return msgspec.json.encode(columns).decode()
+    return bytes(value).decode() if isinstance(value, msgspec.Raw) else str(value)
 
 
 def _position(row: Row) -> int:

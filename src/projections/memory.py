@@ -13,6 +13,7 @@ from datetime import date
 import msgspec
 
 from ledger_core.accounts import Account
+from ledger_core.risk_rules import WINDOW_MOVEMENTS
 
 ACCOUNTS_MAX = 200_000
 """About 140 MB."""
@@ -20,8 +21,6 @@ MOVEMENTS_MAX = 1_000_000
 """About 120 MB."""
 RAISED_MAX = 500_000
 """Ids of flags that need not be raised again; about 60 MB."""
-WINDOW_MOVEMENTS = 100
-"""How many of an account's newest movements the risk rules look back on."""
 
 
 class Movement(msgspec.Struct, frozen=True, gc=False):
@@ -34,6 +33,15 @@ class Movement(msgspec.Struct, frozen=True, gc=False):
     kind: str
 
 
+Window = deque[Movement]
+"""The newest movements of an account, oldest first."""
+
+
+def new_window() -> Window:
+    """A window that nothing is in yet."""
+    return deque(maxlen=WINDOW_MOVEMENTS)
+
+
 class Rule(msgspec.Struct, frozen=True):
     """A risk rule as it stands: all its parameters, and since which event (0: the defaults)."""
 
@@ -44,13 +52,18 @@ class Rule(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Memory:
-    """State after ``position`` events, valid for the projections' ``slots`` it was made from."""
+    """State after ``position`` events, valid for the projections' ``slots`` it was made from.
+
+    ``windows`` hold an account's newest movements, ``deposits`` the newest of those that count as
+    structuring, booked since that rule was last set: no number of other movements pushes them out.
+    """
 
     is_complete: bool
     slots: Mapping[str, int] = field(default_factory=dict)
     position: int = 0
     accounts: dict[str, Account] = field(default_factory=dict)
-    windows: dict[int, deque[Movement]] = field(default_factory=dict)
+    windows: dict[int, Window] = field(default_factory=dict)
+    deposits: dict[int, Window] = field(default_factory=dict)
     rules: dict[str, Rule] = field(default_factory=dict)
     movements: int = 0
     raised: set[str] = field(default_factory=set)
@@ -63,6 +76,7 @@ class Memory:
             self.accounts.clear()
         if self.movements > MOVEMENTS_MAX:
             self.windows.clear()
+            self.deposits.clear()
             self.movements = 0
         if len(self.raised) > RAISED_MAX:
             self.raised.clear()

@@ -187,7 +187,9 @@ def _compare(
             _comparison(table), (ledger_id, 1 - slot, ledger_id, slot, DIFFERENCES_MAX)
         ).fetchall()
         differing_rows += differing[0][2] if differing else 0
-        differences += [Difference(table.name, live, rebuilt) for live, rebuilt, _ in differing]
+        differences += [
+            Difference(str(table.name), live, rebuilt) for live, rebuilt, _ in differing
+        ]
     return RebuildReport(
         projection.name,
         events,

@@ -6,15 +6,17 @@ flags are kept. The queries are in ``flag_queries``.
 
 from collections import deque
 from collections.abc import Mapping
+from decimal import Decimal
 
 import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Index, Text
 from sqlalchemy.dialects.postgresql import JSON
 
+from ledger_core.accounts import Terms
 from ledger_core.events import Recorded
-from ledger_core.risk_rules import RiskRuleSet
+from ledger_core.risk_rules import WINDOW_MOVEMENTS, RiskRuleSet
 from projections.folding import Batch
-from projections.memory import WINDOW_MOVEMENTS, Memory, Movement, Rule
+from projections.memory import Memory, Movement, Rule, new_window
 from projections.risk_rules import (
     DEFAULT_RULES,
     Flag,
@@ -67,14 +69,14 @@ def raise_flags(memory: Memory, batch: Batch) -> dict[str, Flag]:
     thresholds: dict[int, Thresholds] = {}
     for line in batch.lines:
         while changes and changes[0].position < line.position:
-            _change(memory.rules, changes.popleft())
+            _change(memory, changes.popleft())
             thresholds.clear()
         terms, posting = line.after.terms, line.posting
         window = windows.get(terms.account_no)
         if window is None:
             if not is_watched(terms):
                 continue
-            window = windows[terms.account_no] = deque(maxlen=WINDOW_MOVEMENTS)
+            window = windows[terms.account_no] = new_window()
         movement = Movement(
             line.position,
             line.value_date,
@@ -85,13 +87,17 @@ def raise_flags(memory: Memory, batch: Batch) -> dict[str, Flag]:
         if terms.scale not in thresholds:
             thresholds[terms.scale] = Thresholds.of(memory.rules, terms.scale)
         limits = thresholds[terms.scale]
-        for flag in detect(limits, terms, window, movement, line.recorded_at, memory.raised):
+        deposits = memory.deposits.get(terms.account_no, ())
+        recorded_at = line.recorded_at
+        for flag in detect(limits, terms, window, movement, recorded_at, memory.raised, deposits):
             flags[flag.flag_id] = flag
             memory.raised.add(flag.flag_id)
+        if limits.is_just_below(movement):
+            memory.deposits.setdefault(terms.account_no, new_window()).append(movement)
         memory.movements += len(window) < WINDOW_MOVEMENTS
         window.append(movement)
     while changes:
-        _change(memory.rules, changes.popleft())
+        _change(memory, changes.popleft())
     return flags
 
 
@@ -130,10 +136,12 @@ def apply(slot: Slot, batch: Batch, memory: Memory) -> None:
     slot.insert(risk_rules, rule_rows(changed), "replace")
 
 
-def _change(rules: dict[str, Rule], item: Recorded) -> None:
+def _change(memory: Memory, item: Recorded) -> None:
     """Set a rule, from its event on."""
     if isinstance(item.event, RiskRuleSet):
-        rules[item.event.rule] = rule_set(item.event, item.position)
+        memory.rules[item.event.rule] = rule_set(item.event, item.position)
+        if item.event.rule == "structuring":
+            memory.deposits.clear()
 
 
 def _load_rules(slot: Slot) -> dict[str, Rule]:
@@ -152,15 +160,16 @@ def _load_windows(slot: Slot, batch: Batch, memory: Memory) -> None:
 
     From the statements, whose lines never change; they must be at the batch's position or ahead.
     """
-    unknown: dict[int, str] = {}
+    unknown: dict[int, Terms] = {}
     for account in (*batch.posted.values(), *batch.changed.values()):
         terms = account.terms
         if terms.account_no not in memory.windows and is_watched(terms):
-            memory.windows[terms.account_no] = deque(maxlen=WINDOW_MOVEMENTS)
+            memory.windows[terms.account_no] = new_window()
             if terms.account_no < batch.first:
-                unknown[terms.account_no] = "C" if terms.normal_side == "credit" else "D"
+                unknown[terms.account_no] = terms
     if not unknown:
         return
+    sides = {account_no: _incoming_side(terms) for account_no, terms in unknown.items()}
     rows = slot.lane.read(
         "SELECT l.account_no, l.position, l.value_date, l.side, l.amount_minor, l.kind"
         " FROM unnest(%s::bigint[]) AS a(account_no) CROSS JOIN LATERAL ("
@@ -174,8 +183,47 @@ def _load_windows(slot: Slot, batch: Batch, memory: Memory) -> None:
     for account_no, position, value_date, side, amount_minor, kind in rows:
         memory.movements += 1
         memory.windows[account_no].append(
-            Movement(position, value_date, side == unknown[account_no], int(amount_minor), kind)
+            Movement(position, value_date, side == sides[account_no], int(amount_minor), kind)
         )
+    _load_deposits(slot, batch, memory, unknown)
+
+
+def _load_deposits(slot: Slot, batch: Batch, memory: Memory, unknown: Mapping[int, Terms]) -> None:
+    """Read back those deposits before the batch that count as structuring."""
+    limits = {terms.scale: Thresholds.of(memory.rules, terms.scale) for terms in unknown.values()}
+    bands = [limits[terms.scale] for terms in unknown.values()]
+    rows = slot.lane.read(
+        "SELECT l.account_no, l.position, l.value_date, l.amount_minor FROM unnest("
+        "%s::bigint[], %s::text[], %s::numeric[], %s::numeric[])"
+        " AS a(account_no, side, floor_minor, below_minor) CROSS JOIN LATERAL ("
+        "SELECT s.account_no, s.position, s.line, s.value_date, s.amount_minor"
+        " FROM views.statement_lines s WHERE s.ledger_id = %s AND s.slot = %s"
+        " AND s.account_no = a.account_no AND s.position > %s AND s.position < %s"
+        " AND s.kind = 'deposit' AND s.side = a.side"
+        " AND s.amount_minor >= a.floor_minor AND s.amount_minor < a.below_minor"
+        " ORDER BY s.position DESC, s.line DESC LIMIT %s) l"
+        " ORDER BY l.account_no, l.position, l.line",
+        (
+            list(unknown),
+            [_incoming_side(terms) for terms in unknown.values()],
+            [Decimal(band.structuring_floor_minor) for band in bands],
+            [Decimal(band.structuring_below_minor) for band in bands],
+            slot.ledger_id,
+            memory.slots["statements"],
+            memory.rules["structuring"].position,
+            batch.first,
+            WINDOW_MOVEMENTS,
+        ),
+    )
+    for account_no, position, value_date, amount_minor in rows:
+        memory.movements += 1
+        movement = Movement(position, value_date, True, int(amount_minor), "deposit")  # noqa: FBT003 - a deposit comes in
+        memory.deposits.setdefault(account_no, new_window()).append(movement)
+
+
+def _incoming_side(terms: Terms) -> str:
+    """The side of the account's lines that bring money in."""
+    return "C" if terms.normal_side == "credit" else "D"
 
 
 PROJECTION = Projection("risk_flags", (risk_flags, risk_rules), apply)

@@ -1,10 +1,11 @@
 """Risk rules: which movement of a customer's account raises which flag, and why.
 
 Pure and deterministic: the same log always raises the same flags. The rules see at most the
-newest ``WINDOW_MOVEMENTS`` movements of the account that were booked before the one at hand, so a
-rule that asks for more movements than that never fires, and sums are sums over those. The day of
-a movement is its value date. The typologies follow the FATF's indicators (see
-``ledger_core.risk_rules`` for the thresholds).
+newest ``WINDOW_MOVEMENTS`` movements of the account that were booked before the one at hand, so
+counts go no further and sums are sums over those. ``structuring`` also sees as many of the newest
+deposits that count for it, however many movements were booked since. The day of a movement is its
+value date. The typologies follow the FATF's indicators (see ``ledger_core.risk_rules`` for the
+thresholds).
 
 ``large_movement`` and ``dormant_account_woken`` flag each movement that qualifies; the three
 others, which look at many movements, flag an account once a value date: the first time.
@@ -103,6 +104,14 @@ class Thresholds(msgspec.Struct, frozen=True):
             velocity_days=velocity.parameters["days"],
         )
 
+    def is_just_below(self, movement: Movement) -> bool:
+        """Whether the movement is a deposit that counts as structuring."""
+        return (
+            movement.is_incoming
+            and movement.kind == "deposit"
+            and self.structuring_floor_minor <= movement.amount_minor < self.structuring_below_minor
+        )
+
 
 def detect(  # noqa: PLR0913, PLR0917 - the rules, the past, and one movement in its place
     thresholds: Thresholds,
@@ -111,11 +120,13 @@ def detect(  # noqa: PLR0913, PLR0917 - the rules, the past, and one movement in
     movement: Movement,
     recorded_at: datetime,
     raised: Container[str] = (),
+    deposits: Sequence[Movement] = (),
 ) -> list[Flag]:
     """The flags that a movement raises, given those booked before it, oldest first.
 
-    Flags whose ids are in ``raised`` are left out. Nearly every movement raises none, so each rule
-    is first held against the little that decides most cases; only what passes is looked at in full.
+    ``deposits`` are those that count as structuring, in and before ``recent``. Flags whose ids are
+    in ``raised`` are left out. Nearly every movement raises none, so each rule is first held
+    against the little that decides most cases; only what passes is looked at in full.
     """
     suspected: list[str] = []
     amount_minor = movement.amount_minor
@@ -127,15 +138,15 @@ def detect(  # noqa: PLR0913, PLR0917 - the rules, the past, and one movement in
         suspected.append("dormant_account_woken")
     if not movement.is_incoming:
         suspected += _suspected_outflow(thresholds, recent, movement)
-    elif (
-        movement.kind == "deposit"
-        and thresholds.structuring_floor_minor <= amount_minor < thresholds.structuring_below_minor
-    ):
+    elif thresholds.is_just_below(movement):
         suspected.append("structuring")
     flags: list[Flag] = []
     for name in suspected:
         flag_id = _flag_id(name, terms, movement)
-        found = None if flag_id in raised else _FINDER[name](thresholds, terms, recent, movement)
+        if flag_id in raised:
+            continue
+        past = _with_earlier(deposits, recent) if name == "structuring" else recent
+        found = _FINDER[name](thresholds, terms, past, movement)
         if found is not None:
             flags.append(_flag(flag_id, name, terms, movement, recorded_at, found))
     return flags
@@ -197,10 +208,7 @@ def _structuring(
     deposits = [
         seen
         for seen in recent
-        if seen.kind == "deposit"
-        and seen.is_incoming
-        and first <= seen.value_date <= last
-        and thresholds.structuring_floor_minor <= seen.amount_minor < below_minor
+        if first <= seen.value_date <= last and thresholds.is_just_below(seen)
     ]
     deposits.append(movement)
     if len(deposits) < parameters["count"]:
@@ -296,6 +304,12 @@ _FINDERS: tuple[tuple[str, _Finder], ...] = (
 )
 _FINDER: Mapping[str, _Finder] = dict(_FINDERS)
 _ONCE_A_DAY = frozenset({"structuring", "rapid_in_and_out", "velocity"})
+
+
+def _with_earlier(deposits: Sequence[Movement], recent: Sequence[Movement]) -> list[Movement]:
+    """The recent movements, and before them the deposits that are no longer among them."""
+    first = recent[0].position if recent else 0
+    return [*(seen for seen in deposits if seen.position < first), *recent]
 
 
 def _flag_id(rule: str, terms: Terms, movement: Movement) -> str:

@@ -31,6 +31,9 @@ CLI: tuple[tuple[str, ...], ...] = (
     ("1 entries", "Assets:Wallet [CHF]", "-210.00", "Import:Conversion"),
     ("alice-current", "not open then", "swapped"),
 )
+RISK: tuple[tuple[str, ...], ...] = (
+    ("RiskRuleSet", "parameters.count", "1 to 100", '"structuring"'),
+)
 PATH = 'export PATH="$PWD/.venv/bin:$PATH"'
 
 
@@ -42,7 +45,12 @@ def test_the_readme_begins_with_one_command() -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("page", "shown"),
-    [("README.md", README), ("docs/api.md", API), ("docs/cli.md", CLI)],
+    [
+        ("README.md", README),
+        ("docs/api.md", API),
+        ("docs/cli.md", CLI),
+        ("docs/risk-flags.md", RISK),
+    ],
 )
 def test_every_block_does_what_its_page_says(
     server: str, run_blocks: Run, page: str, shown: tuple[tuple[str, ...], ...]

@@ -95,13 +95,18 @@ def test_ids_of_any_characters_work_in_addresses(bank: Bank) -> None:
 
 
 def test_what_is_so_already_is_answered_as_unchanged(bank: Bank) -> None:
-    """A command that changes nothing records nothing and says so."""
+    """A command that changes nothing says so, and its retry does so too, whatever came between."""
     bank.open("a")
     assert bank.post("/v1/accounts/a/freeze", {"cause": "x"}).status_code == 201
-    count = len(bank.events())
-    answer = bank.post("/v1/accounts/a/freeze", {"cause": "x"})
+    answer = bank.post("/v1/accounts/a/freeze", {"cause": "x"}, key="again")
     assert (answer.status_code, answer.json()["status"]) == (200, "unchanged")
-    assert len(bank.events()) == count
+    assert bank.post("/v1/accounts/a/unfreeze", {"cause": "x"}).status_code == 201
+    retried = bank.post("/v1/accounts/a/freeze", {"cause": "x"}, key="again")
+    assert retried.content == answer.content
+    assert retried.headers["idempotency-replayed"] == "true"
+    other = bank.post("/v1/accounts/a/freeze", {"cause": "y"}, key="again")
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_conflict")
+    assert bank.get("/v1/accounts/a").json()["blocks"] == []
 
 
 def test_a_refusal_says_what_was_seen(bank: Bank) -> None:

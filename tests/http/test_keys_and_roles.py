@@ -46,7 +46,7 @@ def test_no_route_answers_without_a_key_but_health_and_the_documents(bank: Bank)
 def test_every_operation_and_command_has_its_roles(bank: Bank) -> None:
     """The table of roles is complete, and has nothing that is not there."""
     operations = {name for _, path, name, _ in _operations(bank) if path not in PUBLIC_PATHS}
-    tags = {str(kind.__struct_config__.tag) for kind in commands.types()}
+    tags = {str(kind.__struct_config__.tag) for kind in commands.wire_types()}
     assert operations | tags == set(ALLOWED)
 
 
@@ -69,7 +69,7 @@ def test_a_role_may_do_what_the_table_says_and_nothing_else(bank: Bank) -> None:
 
 def test_readers_and_auditors_command_nothing() -> None:
     """Only tellers and admins move money; only auditors and admins read the log."""
-    tags = {str(kind.__struct_config__.tag) for kind in commands.types()}
+    tags = {str(kind.__struct_config__.tag) for kind in commands.wire_types()}
     for tag in tags:
         assert ALLOWED[tag] <= {"teller", "admin"}
     assert ALLOWED["erase_customer"] == ALLOWED["register_unit"] == {"admin"}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from api import cli
@@ -85,14 +86,32 @@ def test_load_lists_what_it_refuses_and_carries_out_the_rest(run: Run, tmp_path:
     assert code == 1
     assert (report["lines"], report["recorded"], report["refused"]) == (8, 2, 6)
     assert [(refusal["line"], refusal["code"]) for refusal in report["refusals"]] == [
-        (2, "validation_error"),
+        (2, "malformed_json"),
         (4, "validation_error"),
         (5, "validation_error"),
         (6, "validation_error"),
         (8, "insufficient_funds"),
-        (9, "validation_error"),
+        (9, "malformed_json"),
     ]
     assert "SECRET" not in printed
+
+
+def test_load_takes_no_member_twice_and_no_claim_about_statements(run: Run) -> None:
+    """What HTTP refuses is refused in a file as well, with the same code."""
+    lines = (
+        '{"type": "open_account", "key": "a", "key": "b", "currency": "EUR"}\n'
+        '{"type": "record_statement", "key": "c", "account_id": "A"}\n'
+        '{"type": "open_account", "key": "d", "currency": 5}\n'
+    )
+    code, printed, _ = run("load", "-", "--json", stdin=lines)
+    refusals = json.loads(printed)["refusals"]
+    assert code == 1
+    assert [refusal["code"] for refusal in refusals] == [
+        "duplicate_member",
+        "validation_error",
+        "validation_error",
+    ]
+    assert "currency" in refusals[2]["reason"]
 
 
 def test_every_view_answers_in_json(run: Run) -> None:
@@ -112,6 +131,35 @@ def test_every_view_answers_in_json(run: Run) -> None:
     assert customer["accounts"][0]["balance"]["posted_minor"] == "1250"
     assert answer(run("verify", "--json"))["ok"] is True
     assert all(report["swapped"] for report in answer(run("rebuild", "all", "--json")))
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (
+            "UPDATE keystore.subject_keys SET wrapped_key ="
+            " set_byte(wrapped_key, 3, get_byte(wrapped_key, 3) # 1)",
+            "damaged",
+        ),
+        ("DELETE FROM keystore.subject_keys", "gone"),
+        ("UPDATE views.accounts SET credits_posted_minor = 1 WHERE account_id = 'A'", None),
+    ],
+)
+def test_verify_names_what_was_tampered_with(
+    run: Run, superuser_url: str, damage: str, found: str | None
+) -> None:
+    """A customer's key or an account's balance: the finding is in the document, the exit code 1."""
+    answer(run("load", "-", "--json", stdin=BANK))
+    assert answer(run("verify", "--json"))["ok"]
+    with psycopg.connect(superuser_url) as connection:
+        connection.execute(damage)
+    code, printed, _ = run("verify", "--json")
+    findings = json.loads(printed)["findings"]
+    assert code == 1
+    if found is not None:
+        assert [(item["customer_id"], item["found"]) for item in findings] == [("C", found)]
+    else:
+        assert findings[0]["account_id"] == "A"
 
 
 def test_the_past_can_be_asked_for(run: Run) -> None:

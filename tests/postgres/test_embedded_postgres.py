@@ -170,6 +170,34 @@ def test_a_killed_server_is_started_again(data_dir: Path) -> None:
     assert _one(first.url(), "SELECT count(*) FROM kept") == 1000
 
 
+def test_a_server_that_died_is_restarted_but_not_one_that_was_stopped(data_dir: Path) -> None:
+    """A watcher finds a running or stopped server and leaves it, and starts a killed one again."""
+    assert embedded_postgres.restart_if_died(data_dir) is None
+    assert not data_dir.exists()
+    first = embedded_postgres.ensure_running(data_dir, settings=FAST)
+    assert embedded_postgres.restart_if_died(data_dir) is None
+    os.kill(_postmaster(data_dir), signal.SIGKILL)
+    restarted: list[embedded_postgres.Cluster] = []
+
+    def is_restarted() -> bool:
+        """Look again until the dead server's last process is gone, as a watcher does."""
+        found = embedded_postgres.restart_if_died(data_dir, settings=FAST)
+        restarted.extend([] if found is None else [found])
+        return bool(restarted)
+
+    _wait_for(is_restarted, "the server is started again")
+    assert restarted == [first]
+    assert _one(first.url(), "SELECT 1") == 1
+    assert embedded_postgres.stop(data_dir) is True
+    assert embedded_postgres.restart_if_died(data_dir) is None
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(first.url())
+    embedded_postgres.ensure_running(data_dir, settings=FAST)
+    os.kill(_postmaster(data_dir), signal.SIGKILL)
+    embedded_postgres.stop(data_dir)
+    assert embedded_postgres.restart_if_died(data_dir) is None, "stopped before it was noticed"
+
+
 def test_a_stale_pid_file_naming_a_living_process_does_not_mislead(data_dir: Path) -> None:
     """After a crash the process number may be somebody else's: he is neither found nor stopped."""
     first = embedded_postgres.ensure_running(data_dir, settings=GENTLE)

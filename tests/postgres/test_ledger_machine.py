@@ -39,9 +39,7 @@ class PostgresMachine(LedgerMachine):
         """Carry out by the writer whose turn it is."""
         outcomes = self.world.run(*batch, mode=mode, ledger=self.writers[self.turn])
         return [
-            (item.error.code, 0)
-            if item.error is not None
-            else (item.status, 0 if item.status == "unchanged" else item.position)
+            (item.error.code, 0) if item.error is not None else (item.status, item.position)
             for item in outcomes
         ]
 

@@ -1,8 +1,10 @@
 """Verification finds any change of any column that anybody makes behind the program's back."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import msgspec
 import psycopg
 import pytest
 from tests.postgres.ledger_harness import World
@@ -184,6 +186,30 @@ def test_a_deleted_event_and_a_row_nobody_wrote_are_found(bank: World, superuser
     messages = [item.message for item in verdict.findings]
     assert any("units GOLD is not in the log" in message for message in messages)
     assert any("ann, B, joint is missing" in message for message in messages)
+
+
+def test_findings_name_the_row_and_show_values_as_text(bank: World, superuser_url: str) -> None:
+    """A total by currency and type, JSON as JSON, and no Python object's name anywhere."""
+    with psycopg.connect(superuser_url, autocommit=True) as superuser:
+        superuser.execute(
+            "UPDATE views.trial_balance SET credits_posted_minor = 1 WHERE account_type = 'asset'"
+        )
+        superuser.execute("DELETE FROM views.risk_rules")
+        superuser.execute("UPDATE views.accounts SET metadata = '[]' WHERE account_id = 'A'")
+    findings = verify(bank.projector, bank.ledger_id).findings
+    messages = [finding.message for finding in findings]
+    assert "trial_balance EUR, asset, credits_posted_minor: expected 100, found 1" in messages, (
+        messages
+    )
+    (rule,) = (finding for finding in findings if finding.kind == "risk_rules")
+    assert rule.expected is not None
+    row = json.loads(rule.expected)
+    assert (row["rule"], json.loads(row["parameters"])["amount"]) == ("large_movement", 5)
+    (account,) = (finding for finding in findings if finding.account_id == "A")
+    assert account.message == 'accounts A, metadata: expected {"k":"v"}, found []'
+    for finding in findings:
+        for value in msgspec.structs.astuple(finding):
+            assert type(value) in {str, int, type(None)}, finding
 
 
 def test_findings_are_bounded_and_counted(bank: World, superuser_url: str) -> None:

@@ -100,13 +100,11 @@ class Model:
                     return "replayed", position
                 raise Refused(code)
         events = self._carry_out(command)
-        if not events:
-            return "unchanged", 0
-        self.position += events
+        self.position += events or 1
         self.used["key", command.key] = (command, self.position)
         if name:
             self.used[kind, name] = (command, self.position)
-        return "recorded", self.position
+        return "recorded" if events else "unchanged", self.position
 
     def _chosen_id(self, command: Command) -> tuple[str, str]:
         """What the command would be refused with if its chosen id were taken; and that id."""

@@ -779,3 +779,36 @@ def test_real_statements_are_read_close_and_continue() -> None:
     )
     figures = [str(chain[0].opening.amount), *(str(each.closing.amount) for each in chain)]
     assert figures == ["33443.03", "59370.37", "87539.12", "41965.11"]
+
+
+def with_details(amounts: str, batch: str = "") -> str:
+    """The statement with other details on its first entry."""
+    before, _, rest = STATEMENT.partition("<NtryDtls>")
+    after = rest.partition("</NtryDtls>")[2]
+    return f"{before}<NtryDtls>{batch}{amounts}</NtryDtls>{after}"
+
+
+def test_details_that_do_not_come_to_their_entry_are_refused() -> None:
+    """A changed amount is found in the details too, if they are whole and free of charges."""
+    amount = read(STATEMENT).entries[0].amount
+
+    def transaction(value: Decimal, more: str = "") -> str:
+        """A transaction's details."""
+        text = f'<Amt Ccy="EUR">{value}</Amt>'
+        return f"<TxDtls>{more}<AmtDtls><TxAmt>{text}</TxAmt></AmtDtls></TxDtls>"
+
+    less, more = transaction(amount - 1), transaction(amount + 1)
+    partial = "<Btch><NbOfTxs>9</NbOfTxs></Btch>"
+    assert read(with_details(less, partial)).entries[0].amount == amount
+    for whole in (
+        transaction(amount),
+        transaction(Decimal(1)) + less,
+        transaction(amount + 1, "<Chrgs><TtlChrgsAndTaxAmt>1</TtlChrgsAndTaxAmt></Chrgs>"),
+        "<TxDtls><Refs><TxId>T</TxId></Refs></TxDtls>",
+        more.replace("EUR", "USD"),
+    ):
+        assert read(with_details(whole)).entries[0].amount == amount
+    for changed, batch in ((less, ""), (more, ""), (less + more, ""), (more, partial)):
+        text = with_details(changed, batch)
+        refusal = refused(lambda text=text: read(text))  # type: ignore[misc]
+        assert (refusal.reason, refusal.expected) == ("details_mismatch", amount)

@@ -25,6 +25,7 @@ from ledger_core.books import Event
 from ledger_core.customers import CustomerErased, CustomerProfileChanged, CustomerRegistered
 from ledger_core.journal import JournalEntryPosted, Posting
 from ledger_core.risk_rules import RiskRuleSet
+from ledger_core.unchanged import NothingChanged
 from ledger_core.units import UnitRegistered
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -77,6 +78,7 @@ EVENTS: tuple[Event, ...] = (
     RiskRuleSet("velocity", {}),
     RiskRuleSet("structuring", {"count": 3, "amount": 10**15}, enabled=False),
     BankStatementImported("A", "2026/1", "EUR", -5, 7, date(2026, 1, 1), date(2026, 1, 31), 3),
+    NothingChanged({"type": "freeze_account", "account_id": "A", "cause": "x", "effect": "full"}),
 )
 """Every type, with its optional fields left out and filled in: what the golden lines mean."""
 
@@ -184,6 +186,7 @@ def test_events_say_what_they_are_about() -> None:
         (UnitRegistered, [["unit:PTS"]] * 2),
         (RiskRuleSet, [["risk_rule:velocity"], ["risk_rule:structuring"]]),
         (BankStatementImported, [["account:A", "bank_statement:A"]]),
+        (NothingChanged, [["account:A"]]),
     ]
     expected = [tag for _, of_kind in named for tag in of_kind]
     assert list(tags.values()) == expected

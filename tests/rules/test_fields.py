@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies import amounts_minor, ids, limits_minor, one_line_text
+from tests.strategies import (
+    BIDIRECTIONAL,
+    INVISIBLE,
+    amounts_minor,
+    ids,
+    limits_minor,
+    one_line_text,
+)
 
 from ledger_core import fields, money
 from ledger_core.errors import LedgerError, UnknownCurrency, ValidationFailed, leaves
@@ -85,12 +92,11 @@ def test_texts_of_any_script_are_taken(value: str) -> None:
 
 @given(
     st.text(max_size=5),
-    st.characters(categories=["Cc", "Cs", "Zl", "Zp"])
-    | st.sampled_from("\u202a\u202e\u2066\u2069"),
+    st.characters(categories=["Cc", "Cs", "Zl", "Zp"]) | st.sampled_from(BIDIRECTIONAL + INVISIBLE),
     st.text(max_size=5),
 )
 def test_what_cannot_be_seen_is_refused_everywhere(before: str, bad: str, after: str) -> None:
-    """Control characters, surrogates, line separators and bidirectional overrides."""
+    """Control characters, surrogates, separators, overrides, and what shows nothing."""
     value = before + bad + after
     assert not fields.can_exist(value)
     for require in (fields.require_id, fields.require_text):
@@ -101,6 +107,33 @@ def test_what_cannot_be_seen_is_refused_everywhere(before: str, bad: str, after:
             fields.require_metadata(metadata)
     with pytest.raises(ValidationFailed):
         fields.require_key(value)
+
+
+@pytest.mark.parametrize("character", INVISIBLE)
+def test_every_invisible_character_is_refused(character: str) -> None:
+    """Two ids that look alike would be two accounts."""
+    for require in (fields.require_id, fields.require_text):
+        with pytest.raises(ValidationFailed):
+            require(f"a{character}b", field="x")
+
+
+@pytest.mark.parametrize("value", [".", ".."])
+def test_an_id_is_no_step_in_a_path(value: str) -> None:
+    """A client would take it out of the URL; longer names may hold dots."""
+    with pytest.raises(ValidationFailed):
+        fields.require_id(value, field="x")
+    fields.require_id(f"{value}a", field="x")
+    fields.require_text(value, field="x")
+
+
+@pytest.mark.parametrize("value", ["", " ", "\u00a0 \u3000"])
+def test_a_text_of_blanks_is_no_text(value: str) -> None:
+    """Neither as a value nor as a name or value of metadata."""
+    with pytest.raises(ValidationFailed):
+        fields.require_text(value, field="x")
+    for metadata in ({"a": value}, {value: "a"}):
+        with pytest.raises(ValidationFailed):
+            fields.require_metadata(metadata)
 
 
 def test_bounds_are_inclusive() -> None:

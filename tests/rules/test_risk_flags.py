@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger_core.accounts import AccountOpened, Terms, opened
-from ledger_core.risk_rules import RiskRuleSet
+from ledger_core.risk_rules import WINDOW_MOVEMENTS, RiskRuleSet
 from projections.memory import Movement, Rule
 from projections.risk_rules import (
     DEFAULT_RULES,
@@ -94,6 +94,17 @@ def test_structuring_is_the_third_deposit_just_below_the_threshold_in_a_week() -
     assert "structuring" not in _flags(_in(950_000, -1), *deposits[1:])
 
 
+def test_structuring_is_seen_behind_any_number_of_other_movements() -> None:
+    """Deposits that have left the window still count; none counts twice."""
+    deposits = [_in(900_000, 2, at=11), _in(950_000, 1, at=12)]
+    cents = [_in(1, at=number) for number in range(13, 113)]
+    terms, thresholds = _terms(), Thresholds.of(DEFAULT_RULES, 2)
+    last = _in(950_000, at=200)
+    for recent in (cents, [*deposits[1:], *cents[1:]], [*deposits, *cents[2:]]):
+        flags = detect(thresholds, terms, recent, last, NOON, (), deposits)
+        assert [flag.positions for flag in flags if flag.rule == "structuring"] == [(11, 12, 200)]
+
+
 def test_rapid_in_and_out_is_most_of_a_sum_leaving_within_two_days() -> None:
     """80 % of at least 1,000.00 EUR, summed over what came in and what left since."""
     flag = _flags(_out(5, 1, at=1), _in(60_000, 2, at=2), _in(40_000, 1, at=3), _out(80_000, at=4))
@@ -147,6 +158,17 @@ def test_a_rule_can_be_changed_and_switched_off() -> None:
         for last in (_in(950_000), _out(2_000_000)):
             on = _flags(*history, last)
             assert _flags(*history, last, rules=off).keys() == on.keys() - {name}
+
+
+def test_the_highest_counts_that_can_be_set_can_be_reached() -> None:
+    """A full window and the movement at hand are enough for each rule that counts."""
+    full: dict[str, list[Movement]] = {
+        "structuring": [_in(950_000, at=number) for number in range(WINDOW_MOVEMENTS)],
+        "velocity": [_out(1, at=number) for number in range(WINDOW_MOVEMENTS)],
+    }
+    for name, window in full.items():
+        rule = rule_set(RiskRuleSet(name, {"count": WINDOW_MOVEMENTS}), 9)  # type: ignore[arg-type]
+        assert name in _flags(*window, window[-1], rules={**DEFAULT_RULES, name: rule})
 
 
 def test_a_flag_is_not_raised_twice_on_the_same_occasion() -> None:

@@ -8,7 +8,7 @@ from tests.strategies import START
 from ledger_core import commands
 from ledger_core.account_terms import OpenAccount
 from ledger_core.books import Books, Event
-from ledger_core.commands import Command
+from ledger_core.commands import Command, nothing_changed
 from ledger_core.customers import CustomerProfileChanged, CustomerRegistered, RegisterCustomer
 from ledger_core.errors import (
     AccountExists,
@@ -70,14 +70,12 @@ class RulesMachine(LedgerMachine):
         again = self._same(command)
         if again:
             return "replayed", again
-        events = decide(self.books, command)
-        if not events:
-            return "unchanged", 0
-        for event in events:
+        decided = decide(self.books, command)
+        for event in decided or (nothing_changed(command),):
             record(self.books, event)
             self.log.append(event)
         self.used[command.key] = self.books.position
-        return "recorded", self.books.position
+        return "recorded" if decided else "unchanged", self.books.position
 
     def _same(self, command: Command) -> int:
         """The position of the event that this command already led to, or 0.

@@ -14,7 +14,14 @@ from ledger_core.errors import (
     UnknownCurrency,
     ValidationFailed,
 )
-from ledger_core.risk_rules import DEFAULTS, PARAMETER_MAX, RiskRuleSet, RuleName, SetRiskRule
+from ledger_core.risk_rules import (
+    DEFAULTS,
+    PARAMETER_MAX,
+    WINDOW_MOVEMENTS,
+    RiskRuleSet,
+    RuleName,
+    SetRiskRule,
+)
 from ledger_core.units import RegisterUnit, UnitRegistered
 
 STATEMENT = RecordStatement(
@@ -73,12 +80,23 @@ def test_every_rule_takes_its_thresholds(rule: RuleName) -> None:
         ({"amount": 0}, "parameters"),
         ({"amount": PARAMETER_MAX + 1}, "parameters"),
         ({"margin_percent": 101}, "parameters.margin_percent"),
+        ({"count": WINDOW_MOVEMENTS + 1}, "parameters.count"),
     ],
 )
 def test_thresholds_have_bounds(parameters: dict[str, int], field: str) -> None:
     """Unknown names, nothing, too much, and more than all of it."""
     given().when(SetRiskRule(rule="structuring", parameters=parameters)).then_refuses(
         ValidationFailed, field=field
+    )
+
+
+@pytest.mark.parametrize("rule", [name for name, known in DEFAULTS.items() if "count" in known])
+def test_no_rule_counts_further_than_the_rules_look_back(rule: RuleName) -> None:
+    """A rule that could never fire is refused; the most that can be seen is taken."""
+    most = {"count": WINDOW_MOVEMENTS}
+    given().when(SetRiskRule(rule=rule, parameters=most)).then(RiskRuleSet(rule, most))
+    given().when(SetRiskRule(rule=rule, parameters={"count": WINDOW_MOVEMENTS + 1})).then_refuses(
+        ValidationFailed, field="parameters.count", rule="1 to 100"
     )
 
 

@@ -1,0 +1,23 @@
+"""Commands that asked for what was so already: nothing changed, but the key was used.
+
+Without an event a retry of such a command would be judged anew, and might then act: freezing an
+account that was frozen, and unfrozen since. So the answer is kept like any other.
+"""
+
+from typing import Any
+
+import msgspec
+
+
+class NothingChanged(msgspec.Struct, frozen=True):
+    """A command was accepted that changed nothing; ``command`` is it, without its key."""
+
+    command: dict[str, Any]
+
+
+def tags_of(event: NothingChanged) -> list[str]:
+    """What the command was about, under the tags of the events that it might have led to."""
+    names = (("account_id", "account"), ("customer_id", "customer"), ("code", "unit"))
+    return [
+        f"{tag}:{event.command[name]}" for name, tag in names if event.command.get(name) is not None
+    ]
