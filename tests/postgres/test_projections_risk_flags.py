@@ -60,7 +60,12 @@ def test_many_small_deposits_do_not_hide_structuring(world: World, restarts: str
 
 
 @pytest.mark.parametrize("restarts", ["never", "between batches"])
-def test_a_changed_rule_counts_from_its_change_on(world: World, restarts: str) -> None:
+@pytest.mark.parametrize(
+    ("parameters", "amount"), [({"amount": 5_000}, 470_000), ({"days": 8}, 950_000)]
+)
+def test_a_changed_rule_counts_from_its_change_on(
+    world: World, parameters: dict[str, int], amount: int, restarts: str
+) -> None:
     """Before it only the recent movements are looked at, whether or not the projector restarted."""
     cache = runner.RunnerCache()
 
@@ -71,16 +76,16 @@ def test_a_changed_rule_counts_from_its_change_on(world: World, restarts: str) -
         while runner.advance(world.projector, world.ledger_id, cache=cache):
             pass
 
-    _deposits(world, 470_000, 2, "hidden")
+    _deposits(world, amount, 1, "hidden")
     _deposits(world, 1, CENTS, "cent")
     catch_up()
-    recent = _deposits(world, 470_000, 1, "recent")
-    world.run(SetRiskRule(key="r", rule="structuring", parameters={"amount": 5_000}))
+    recent = _deposits(world, amount, 1, "recent")
+    world.run(SetRiskRule(key="r", rule="structuring", parameters=parameters))
     catch_up()
-    seen = _deposits(world, 470_000, 1, "seen")
+    seen = _deposits(world, amount, 1, "seen")
     _deposits(world, 1, WINDOW_MOVEMENTS - 2, "more")
     catch_up()
-    last = _deposits(world, 470_000, 1, "last")
+    last = _deposits(world, amount, 1, "last")
     catch_up()
     assert _flagged(world) == [recent + seen + last]
     assert rebuild(world.projector, world.ledger_id, "risk_flags").differing_rows == 0
