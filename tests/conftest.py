@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,8 +117,19 @@ def _with_database(server_url: str, name: str) -> str:
 
 
 def _drop_database(server_url: str, name: str) -> None:
-    """Drop a database, whoever is still connected to it."""
-    _execute(server_url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    """Drop a database, whoever is still connected to it.
+
+    An autovacuum worker belongs to nobody whom we may end: it is soon done, so try again.
+    """
+    for _ in range(20):
+        try:
+            _execute(
+                server_url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+            )
+        except psycopg.errors.InsufficientPrivilege:
+            time.sleep(0.5)
+        else:
+            return
 
 
 def _execute(server_url: str, statement: sql.Composed) -> None:

@@ -32,13 +32,17 @@ CURRENCIES = ("EUR", "JPY", "TND")
 BIDIRECTIONAL = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Characters that turn the reading direction around."""
 
+JOINERS = "\u200c\u200d"
+"""Characters that join or part letters: parts of texts in some scripts, never of ids."""
+
 INVISIBLE = "".join(
     chr(code)
     for first, last in (
         (0x00AD, 0x00AD),
         (0x115F, 0x1160),
         (0x180E, 0x180E),
-        (0x200B, 0x200F),
+        (0x200B, 0x200B),
+        (0x200E, 0x200F),
         (0x2060, 0x2064),
         (0x3164, 0x3164),
         (0xFDD0, 0xFDEF),
@@ -47,12 +51,12 @@ INVISIBLE = "".join(
     )
     for code in range(first, last + 1)
 )
-"""Characters that show nothing: soft hyphen, joiners, marks, fillers, noncharacters."""
+"""Characters that show nothing: soft hyphen, marks, fillers, noncharacters."""
 
 one_line_text = st.text(
     st.characters(
         exclude_categories=["Cc", "Cs", "Zl", "Zp"],
-        exclude_characters=BIDIRECTIONAL + INVISIBLE,
+        exclude_characters=BIDIRECTIONAL + INVISIBLE + JOINERS,
     ),
     min_size=1,
     max_size=30,

@@ -15,12 +15,15 @@ METADATA_ENTRIES_MAX = 20
 METADATA_KEY_CHARACTERS_MAX = 40
 
 # Control characters, surrogates, line and paragraph separators, bidirectional overrides, and what
-# shows nothing at all (soft hyphen, joiners, fillers, noncharacters): none can be typed on purpose,
-# all can make a statement line lie, or one id look like another.
-_FORBIDDEN = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
-    r"\u00ad\u115f\u1160\u180e\u200b-\u200f\u2060-\u2064\u3164\ufdd0-\ufdef\ufeff\ufffe\uffff]"
+# shows nothing at all (soft hyphen, fillers, noncharacters): none can be typed on purpose, all can
+# make a statement line lie, or one id look like another.
+_UNSEEN = (
+    r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+    r"\u00ad\u115f\u1160\u180e\u200b\u200e\u200f\u2060-\u2064\u3164\ufdd0-\ufdef\ufeff\ufffe\uffff"
 )
+_FORBIDDEN = re.compile(f"[{_UNSEEN}]")
+# Names in Persian and Indic scripts need the joiners; ids do without.
+_FORBIDDEN_IN_IDS = re.compile(f"[{_UNSEEN}\u200c\u200d]")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _POSITION = re.compile(r"[1-9][0-9]{0,17}")
 _SIMPLE = re.compile(r"[A-Za-z0-9._:\-]+")
@@ -58,7 +61,7 @@ def require_id(value: str, *, field: str) -> None:
     if (
         not 1 <= len(value) <= ID_CHARACTERS_MAX
         or value != value.strip()
-        or _FORBIDDEN.search(value)
+        or _FORBIDDEN_IN_IDS.search(value)
     ):
         raise ValidationFailed(
             field,

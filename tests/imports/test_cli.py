@@ -24,6 +24,11 @@ BANK = "\n".join(
     )
 )
 
+DAMAGED_KEY = (
+    "UPDATE keystore.subject_keys"
+    " SET wrapped_key = set_byte(wrapped_key, 3, get_byte(wrapped_key, 3) # 1)"
+)
+
 
 @pytest.fixture
 def run(
@@ -136,11 +141,7 @@ def test_every_view_answers_in_json(run: Run) -> None:
 @pytest.mark.parametrize(
     ("damage", "found"),
     [
-        (
-            "UPDATE keystore.subject_keys SET wrapped_key ="
-            " set_byte(wrapped_key, 3, get_byte(wrapped_key, 3) # 1)",
-            "damaged",
-        ),
+        (DAMAGED_KEY, "damaged"),
         ("DELETE FROM keystore.subject_keys", "gone"),
         ("UPDATE views.accounts SET credits_posted_minor = 1 WHERE account_id = 'A'", None),
     ],

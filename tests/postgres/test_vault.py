@@ -118,10 +118,10 @@ def test_after_erasure_nobody_reads_the_person(world: World) -> None:
     assert _read(world) == [None, None]
     assert world.stored()[:2] == before
     assert world.count("SELECT count(wrapped_key) FROM keystore.subject_keys") == 0
-    for ledger in (world.main, world.ledger()):
+    for again, ledger in (("e2", world.main), ("e3", world.ledger())):
         outcomes = world.run(
             with_field(CHANGE, "key", "p2"),
-            with_field(ERASE, "key", "e2"),
+            with_field(ERASE, "key", again),
             REGISTER,
             CHANGE,
             ERASE,

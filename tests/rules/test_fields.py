@@ -117,6 +117,14 @@ def test_every_invisible_character_is_refused(character: str) -> None:
             require(f"a{character}b", field="x")
 
 
+@pytest.mark.parametrize("joiner", ["\u200c", "\u200d"])
+def test_joiners_belong_to_texts_and_not_to_ids(joiner: str) -> None:
+    """Persian and Indic names are written with them; an id is told apart without."""
+    fields.require_text(f"a{joiner}b", field="x")
+    with pytest.raises(ValidationFailed):
+        fields.require_id(f"a{joiner}b", field="x")
+
+
 @pytest.mark.parametrize("value", [".", ".."])
 def test_an_id_is_no_step_in_a_path(value: str) -> None:
     """A client would take it out of the URL; longer names may hold dots."""
