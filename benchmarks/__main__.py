@@ -77,7 +77,7 @@ def opened(runtime: Runtime, name: str) -> int:
 
 def library(runtime: Runtime, size: int, hot: int | None) -> float:
     """Transfers a second through ``Ledger.execute``, ``size`` a call; the median over batches."""
-    ledger_id = opened(runtime, f"library-{size}-{hot}")
+    ledger_id = opened(runtime, f"library-{size}-{'uniform' if hot is None else 'hot'}")
     ledger = Ledger(lambda: runtime.connect("ledger_writer"), ledger_id, clock.now, runtime.vault)
     rates: list[float] = []
     for _ in range(BATCHES):
@@ -94,7 +94,7 @@ def library(runtime: Runtime, size: int, hot: int | None) -> float:
 
 def event_rows(runtime: Runtime) -> list[str]:
     """The columns after the position of real events, in COPY's text format."""
-    ledger_id = runtime.ledger_id("library-1000-None")
+    ledger_id = runtime.ledger_id("library-1000-uniform")
     with runtime.connect("ledger_reader") as connection:
         stored = log.read_events(connection, ledger_id, ACCOUNTS, 5_000)
     return [
