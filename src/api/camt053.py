@@ -9,7 +9,7 @@ booked against.
 
 import re
 from collections.abc import Callable, Iterable
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from hashlib import sha256
 from itertools import pairwise
@@ -126,34 +126,6 @@ def check_statement(statement: BankStatement) -> None:
             expected=expected,
             found=statement.closing.amount,
         )
-
-
-def check_continues(previous: StatementBalance | None, statement: BankStatement) -> None:
-    """Check that the statement begins where the account's previous one closed.
-
-    ``previous`` is that one's closing balance; the first statement of an account has none and
-    continues anything. Days without a statement (see ``days_missing``) are no fault as such: banks
-    send none for days without entries, and the balance then is the same.
-
-    Raises:
-        Camt053Refused: ``does_not_continue`` (expected is the previous closing balance, found the
-            opening balance), then ``statements_overlap`` (the dates).
-    """
-    if previous is None:
-        return
-    if previous.amount != statement.opening.amount:
-        raise Camt053Refused(
-            "does_not_continue",
-            statement_id=statement.statement_id,
-            expected=previous.amount,
-            found=statement.opening.amount,
-        )
-    _check_begins_after(previous, statement)
-
-
-def days_missing(previous: StatementBalance, statement: BankStatement) -> int:
-    """Whole days between the previous closing balance and the statement's first day; 0 if none."""
-    return max(0, (first_day(statement) - previous.balance_date - timedelta(days=1)).days)
 
 
 def order_statements(statements: Iterable[BankStatement]) -> list[BankStatement]:

@@ -44,7 +44,6 @@ _REASONS = {
     "dates_reversed": "the closing balance is dated before the opening balance",
     "details_mismatch": "the amounts of an entry's transactions are not the entry's amount",
     "closing_mismatch": "opening balance and entries do not give the closing balance",
-    "does_not_continue": "the opening balance is not the previous closing balance",
     "statements_overlap": "the statement begins before the previous one ends",
     "statement_differs": "the statement is there twice with different content",
 }

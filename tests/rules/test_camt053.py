@@ -632,34 +632,6 @@ def test_a_tampered_file_is_refused() -> None:
     assert (refusal.expected, refusal.found) == (Decimal("59.70"), Decimal("49.70"))
 
 
-def test_a_chain_goes_on_from_the_previous_closing_balance() -> None:
-    """The first statement continues anything; the next opens where it closed, weekends or not."""
-    friday = statement_of("0", "7.50", first_day=date(2031, 5, 9))
-    monday = statement_of("7.50", "3", first_day=date(2031, 5, 12))
-    camt053.check_continues(None, friday)
-    camt053.check_continues(friday.closing, monday)
-    assert camt053.days_missing(friday.closing, monday) == 2
-    assert camt053.days_missing(friday.closing, friday) == 0
-
-
-def test_a_break_in_the_chain_is_refused_with_the_figures() -> None:
-    """A statement that opens elsewhere does not continue the previous one."""
-    refusal = refused(
-        lambda: camt053.check_continues(
-            StatementBalance(amount=Decimal("7.50"), balance_date=DAY), statement_of("7.51", "0")
-        )
-    )
-    assert refusal.reason == "does_not_continue"
-    assert (refusal.expected, refusal.found) == (Decimal("7.50"), Decimal("7.51"))
-
-
-def test_an_earlier_statement_does_not_continue_a_later_one() -> None:
-    """Equal figures do not make days before the previous closing a continuation."""
-    later = StatementBalance(amount=Decimal(0), balance_date=DAY)
-    earlier = statement_of("0", "0", first_day=date(2031, 5, 13))
-    assert refused(lambda: camt053.check_continues(later, earlier)).reason == "statements_overlap"
-
-
 ORDERED = [
     statement_of("0", "1", first_day=date(2031, 4, 1), last_day=date(2031, 4, 30)),
     statement_of("1", "2", first_day=date(2031, 5, 2), statement_id="Z", sequence_number=8),
@@ -700,10 +672,9 @@ def test_pages_that_share_the_dates_of_their_statement_do_not_overlap() -> None:
 
 def test_an_opening_balance_may_bear_an_earlier_date_than_the_period() -> None:
     """A balance as of the last movement, weeks ago, does not make the period begin then."""
-    previous = StatementBalance(amount=Decimal(1), balance_date=date(2031, 5, 13))
     opened = statement_of("1", "1", first_day=date(2031, 4, 1), last_day=DAY)
-    assert refused(lambda: camt053.check_continues(previous, opened)).found == date(2031, 4, 1)
-    camt053.check_continues(previous, msgspec.structs.replace(opened, period_from=DAY))
+    assert camt053.first_day(opened) == date(2031, 4, 1)
+    assert camt053.first_day(msgspec.structs.replace(opened, period_from=DAY)) == DAY
 
 
 def test_the_same_statement_with_other_content_is_refused() -> None:
@@ -762,15 +733,12 @@ def test_real_statements_are_read_close_and_continue() -> None:
     ordered = camt053.order_statements(statements)
     assert len(ordered) == len(statements) == 163
 
-    breaks = []
-    for before, after in pairwise(ordered):
-        if before.account_id == after.account_id:
-            try:
-                camt053.check_continues(before.closing, after)
-            except Camt053Refused as refusal:
-                missing = camt053.days_missing(before.closing, after)
-                breaks.append((missing, refusal.expected, refusal.found))
-    assert breaks == [(92, Decimal("555.29"), Decimal("33443.03"))]
+    breaks = [
+        (before.closing.amount, after.opening.amount)
+        for before, after in pairwise(ordered)
+        if before.account_id == after.account_id and before.closing.amount != after.opening.amount
+    ]
+    assert breaks == [(Decimal("555.29"), Decimal("33443.03"))]
 
     chain = camt053.order_statements(
         each
