@@ -1,18 +1,12 @@
 """The command line: exit codes, JSON, standard input, and problems in one sentence."""
 
-import io
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-
-from api import cli
-
-Run = Callable[..., tuple[int, str, str]]
+from tests.imports.conftest import Run
 
 BANK = "\n".join(
     json.dumps(command)
@@ -28,32 +22,6 @@ DAMAGED_KEY = (
     "UPDATE keystore.subject_keys"
     " SET wrapped_key = set_byte(wrapped_key, 3, get_byte(wrapped_key, 3) # 1)"
 )
-
-
-@pytest.fixture
-def run(
-    database_url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    """Run ``ledger …``: exit code, what it printed, what it complained of."""
-    monkeypatch.setenv("LEDGER_DATABASE_URL", database_url)
-    monkeypatch.setenv("LEDGER_DATA_DIR", str(tmp_path / "data"))
-
-    def call(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
-        """One command."""
-        monkeypatch.setattr(sys, "argv", ["ledger", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 def answer(result: tuple[int, str, str]) -> Any:  # noqa: ANN401 - JSON

@@ -1,45 +1,15 @@
 """The command line when something is wrong: one sentence, exit code 1, no secret, no traceback."""
 
 import secrets
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 from psycopg import sql
 from sqlalchemy import make_url
-
-from api import cli
-
-Run = Callable[..., tuple[int, str, str]]
+from tests.imports.conftest import Run
 
 PASSWORD = "hunter2"
-
-
-@pytest.fixture
-def run(
-    database_url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    """Run ``ledger …`` on a database: exit code, what it printed, what it complained of."""
-    monkeypatch.setenv("LEDGER_DATA_DIR", str(tmp_path / "data"))
-
-    def call(*arguments: str, url: str = database_url) -> tuple[int, str, str]:
-        """One command."""
-        monkeypatch.setenv("LEDGER_DATABASE_URL", url)
-        monkeypatch.setattr(sys, "argv", ["ledger", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """``ledger import camt053``: exact, chained, all files or none, twice changes nothing."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -11,20 +11,12 @@ import pytest
 from api.bulk import ImportRefused
 from api.import_camt053 import CamtReport, import_camt053
 from api.runtime import Runtime
-from api.settings import Settings
 from ledger_core import log
 from projections import balance_queries, runner, verification
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "camt053"
 ACCOUNT = "DE02120300000000202051"
 FIRST = date(2026, 1, 5)
-
-
-@pytest.fixture
-def runtime(database_url: str, tmp_path: Path) -> Iterator[Runtime]:
-    """A runtime on a database of its own."""
-    with Runtime(Settings(tmp_path, database_url, bytes(32), bytes(32))) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """``ledger import journal``: whole or not at all, twice changes nothing, balances as expected."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +13,6 @@ from api.bulk import ImportRefused
 from api.import_journal import NO_COMMODITY, import_journal
 from api.output import all_pages
 from api.runtime import Runtime
-from api.settings import Settings
 from ledger_core import log
 from projections import balance_queries, runner
 
@@ -21,14 +20,6 @@ JOURNALS = Path(__file__).parents[3] / "shared" / "data" / "journals" / "journal
 TODAY = date(2026, 1, 1)
 # The corpus is other people's: some of it may be beyond reading, none may be read wrongly.
 EXACT_MIN = 470
-
-
-@pytest.fixture
-def runtime(database_url: str, tmp_path: Path) -> Iterator[Runtime]:
-    """A runtime on a database of its own."""
-    settings = Settings(tmp_path, database_url, bytes(32), bytes(32))
-    with Runtime(settings) as opened:
-        yield opened
 
 
 @pytest.fixture
