@@ -25,11 +25,6 @@ def random_bytes(count: int) -> bytes:
     return secrets.token_bytes(count)
 
 
-def random_text(byte_count: int) -> str:
-    """URL-safe text holding that many random bytes."""
-    return secrets.token_urlsafe(byte_count)
-
-
 def new_uuid() -> uuid.UUID:
     """A UUID of version 7: sorts by time, cheap in an index (RFC 9562)."""
     return uuid_utils.compat.uuid7()

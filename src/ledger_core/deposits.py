@@ -86,22 +86,16 @@ def decide(
     if command.account_id == channel_id:
         raise SameAccount
     require_currency(books, account, command.currency)
-    customer_leg = Posting(
-        command.account_id,
-        "credit" if isinstance(command, Deposit) else "debit",
-        amount_minor,
-        command.currency,
-    )
-    channel_leg = Posting(
-        channel_id,
-        "debit" if isinstance(command, Deposit) else "credit",
-        amount_minor,
-        command.currency,
-    )
     deposit = isinstance(command, Deposit)
+    debited, credited = (
+        (channel_id, command.account_id) if deposit else (command.account_id, channel_id)
+    )
     entry = JournalEntryPosted(
         "deposit" if deposit else "withdrawal",
-        (channel_leg, customer_leg) if deposit else (customer_leg, channel_leg),
+        (
+            Posting(debited, "debit", amount_minor, command.currency),
+            Posting(credited, "credit", amount_minor, command.currency),
+        ),
         command.value_date,
         command.entry_id,
         command.reference,

@@ -7,7 +7,7 @@ names, tags and bytes; also speaks the ``eventsourcing`` library's DCB interface
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -332,17 +332,6 @@ def matching(
     ).format(clause)
     rows = connection.execute(query, (ledger_id, *bounds, *parameters, limit))
     return [StoredEvent(*row) for row in rows]
-
-
-def all_events(connection: Connection, ledger_id: int, up_to: int) -> Iterator[StoredEvent]:
-    """Every event up to a position, in order and in bounded memory."""
-    after = 0
-    while after < up_to:
-        events = read_events(connection, ledger_id, after, min(READ_ROWS_MAX, up_to - after))
-        if not events:
-            return
-        yield from events
-        after = events[-1].position
 
 
 def _copy_text(text: str) -> str:

@@ -76,7 +76,7 @@ class World:
     def stored(self) -> list[StoredEvent]:
         """Every event of the log."""
         head = log.read_head(self.writer, self.ledger_id).position
-        return list(log.all_events(self.writer, self.ledger_id, head))
+        return log.read_events(self.writer, self.ledger_id, 0, head)
 
     def folded(self) -> Books:
         """The state that the log amounts to, folded from position 1."""

@@ -1,7 +1,6 @@
 """The ledger's write side on PostgreSQL: identity, batches and reversals."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,24 +13,6 @@ from ledger_core.commands import Command
 from ledger_core.customers import ChangeProfile, EraseCustomer, RegisterCustomer
 from ledger_core.ledger import Submission
 from ledger_core.reversals import ReverseEntry
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    """An empty ledger."""
-    with World(database_url) as world:
-        yield world
-
-
-@pytest.fixture
-def bank(world: World) -> World:
-    """Two accounts, A with 1,000 and B with nothing: the log stands at position 4."""
-    outcomes = world.run(
-        opened("A", key="open-a"), opened("B", key="open-b"), deposited("A", 1_000, key="first")
-    )
-    assert answers(outcomes) == ["recorded"] * 3
-    return world
-
 
 # Identity and retries ---------------------------------------------------------------------------
 

@@ -1,13 +1,13 @@
 """Writers side by side on PostgreSQL: what each sees, how they share, what they remember."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from tests.postgres.ledger_harness import World, answers
-from tests.rules.harness import deposited, opened, transfer, withdrawn
+from tests.rules.harness import opened, transfer, withdrawn
 
 from ledger_core import loading as loading_module
 from ledger_core import writer as writer_module
@@ -18,24 +18,6 @@ from ledger_core.errors import LedgerBusy, LedgerNotFound
 from ledger_core.journal import JournalEntryPosted
 from ledger_core.ledger import Ledger, Outcome, Submission
 from ledger_core.writer import Writer
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    """An empty ledger."""
-    with World(database_url) as world:
-        yield world
-
-
-@pytest.fixture
-def bank(world: World) -> World:
-    """Two accounts, A with 1,000 and B with nothing: the log stands at position 4."""
-    outcomes = world.run(
-        opened("A", key="open-a"), opened("B", key="open-b"), deposited("A", 1_000, key="first")
-    )
-    assert answers(outcomes) == ["recorded"] * 3
-    return world
-
 
 # Writers side by side ---------------------------------------------------------------------------
 
