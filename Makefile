@@ -61,6 +61,10 @@ format: $(READY) ## Format the code, and mend what ruff can mend.
 bench: $(READY) ## Measure; benchmarks/README.md says what each figure means.
 	$(BIN)/python -m benchmarks
 
+.PHONY: docs-tables
+docs-tables: $(READY) ## Write the tables of docs/ that are made from the code.
+	$(BIN)/python -m tests.docs.tables
+
 .PHONY: lock
 lock: ## Choose the newest allowed versions and write requirements.lock (needs uv).
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \

@@ -28,6 +28,11 @@ UNSAFE_BUT_FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commi
 """Tests may lose their data with the machine; kill -9 of the server loses nothing even so."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the conformance tests run the cases of another file."""
+    parser.addoption("--cases", metavar="PATH", help="a file of conformance cases")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Make the run's folder, in the controlling process."""
     if not hasattr(config, "workerinput"):

@@ -11,7 +11,25 @@ from typing import Any, get_args
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from ledger_core import accounts, bank_statements, customers, journal, risk_rules, units
+from ledger_core import (
+    account_limits,
+    accounts,
+    approval_policies,
+    approvals,
+    bank_statements,
+    customers,
+    group,
+    journal,
+    period,
+    refusals,
+    risk_rules,
+    rounding,
+    standing_order,
+    template,
+    template_amounts,
+    units,
+)
+from ledger_core import schedules as schedules_module
 from ledger_core.books import Event
 
 _SUPPRESSED = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
@@ -69,11 +87,14 @@ ids = one_line_text.map(str.strip).filter(lambda text: text not in {".", ".."})
 amounts_minor = st.integers(1, 10**36 - 1)
 """Every amount that can be written, in minor units."""
 
-limits_minor = st.none() | st.integers(0, 10**36 - 1)
-"""Every limit; ``None`` means without limit."""
+limits_minor = st.none() | st.integers(1 - 10**36, 10**36 - 1)
+"""Every limit and every ceiling; ``None`` means without."""
 
 dates = st.dates(date(1900, 1, 1), date(2200, 12, 31))
 """Value dates, past and future."""
+
+instants = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - the zone is drawn
+"""Moments with a time zone."""
 
 metadata = st.none() | st.dictionaries(one_line_text, one_line_text, max_size=3)
 """What callers hang on their own books."""
@@ -83,6 +104,7 @@ account_types = st.sampled_from(get_args(accounts.AccountType))
 effects = st.sampled_from(get_args(accounts.BlockEffect))
 roles = st.sampled_from(get_args(accounts.HolderRole))
 reasons = st.none() | one_line_text
+late_postings = st.sampled_from(get_args(period.LatePosting))
 
 postings = st.builds(journal.Posting, ids, sides, amounts_minor, st.sampled_from(CURRENCIES))
 """One leg, balanced with nothing."""
@@ -104,6 +126,12 @@ def balanced_postings(
 
 
 _texts = st.dictionaries(one_line_text, one_line_text, max_size=3)
+_names = st.lists(one_line_text, min_size=1, max_size=3).map(tuple)
+
+asked: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
+    one_line_text, st.one_of(one_line_text, st.integers(), st.booleans(), _texts), max_size=3
+)
+"""Commands as they were put, in plain JSON values."""
 
 entries_posted = st.builds(
     journal.JournalEntryPosted,
@@ -118,11 +146,154 @@ entries_posted = st.builds(
     reverses=st.none() | ids,
     forced=st.booleans(),
     on_original_date=st.booleans(),
+    code=st.none() | ids,
+    hold_id=st.none() | ids,
+    freed_minor=st.integers(0, 10**36 - 1),
+    original_value_date=st.none() | dates,
+    rate=st.none() | st.sampled_from(["1", "0.000001", "1.0871"]),
+    template=st.none() | ids.map(lambda text: text + "@1"),
+    asked=st.none() | asked,
 )
 """Journal entries of every shape that their type allows."""
 
+holds_placed = st.builds(
+    journal.HoldPlaced,
+    ids,
+    ids,
+    amounts_minor,
+    st.sampled_from(CURRENCIES),
+    hold_id=st.none() | ids,
+    expires_at=st.none() | instants,
+    multi_capture=st.booleans(),
+    reference=st.none() | one_line_text,
+    description=st.none() | one_line_text,
+    metadata=metadata,
+    code=st.none() | ids,
+    forced=st.booleans(),
+    asked=st.none() | asked,
+)
+"""Holds of every shape that their type allows."""
+
+schedules = st.builds(
+    schedules_module.Schedule,
+    first_date=dates,
+    unit=st.sampled_from(get_args(schedules_module.Unit)),
+    interval=st.integers(1, schedules_module.INTERVAL_MAX),
+    last_date=st.none() | dates,
+    count=st.none() | st.integers(1, schedules_module.COUNT_MAX),
+    adjust=st.sampled_from(get_args(schedules_module.Adjust)),
+)
+"""Schedules of every shape that their type allows."""
+
+order_events: st.SearchStrategy[standing_order.OrderEvent] = st.one_of(
+    st.builds(
+        standing_order.StandingOrderCreated,
+        asked,
+        schedules,
+        st.none() | ids,
+        reasons,
+    ),
+    st.builds(
+        standing_order.StandingOrderChanged,
+        ids,
+        st.none() | dates,
+        st.none() | amounts_minor.map(str),
+        st.none() | asked,
+        st.none() | schedules,
+        reasons,
+    ),
+    st.builds(standing_order.StandingOrderCancelled, ids, reasons),
+    st.builds(
+        standing_order.StandingOrderRan, ids, dates, dates, st.none() | st.integers(1, 10**9)
+    ),
+    st.builds(
+        standing_order.StandingOrderRunRefused,
+        ids,
+        dates,
+        dates,
+        st.sampled_from(["insufficient_funds", "account_blocked"]),
+        asked,
+    ),
+)
+"""Every type of event on standing orders."""
+
+template_amount: st.SearchStrategy[template_amounts.Amount] = st.recursive(
+    st.builds(template_amounts.ParameterAmount, name=one_line_text)
+    | st.builds(template_amounts.NamedAmount, name=one_line_text)
+    | st.builds(template_amounts.FixedAmount, amount=amounts_minor.map(str)),
+    lambda inner: st.one_of(
+        st.builds(template_amounts.SumAmount, of=st.lists(inner, max_size=3).map(tuple)),
+        st.builds(template_amounts.DifferenceAmount, of=inner, less=inner),
+        st.builds(
+            template_amounts.PercentAmount,
+            percent=st.just("2.5%"),
+            of=inner,
+            rounding=st.sampled_from(get_args(rounding.RoundingName)),
+            min=st.none() | amounts_minor.map(str),
+            max=st.none() | amounts_minor.map(str),
+        ),
+    ),
+    max_leaves=4,
+)
+"""Amounts of templates, as their type allows."""
+
+template_events: st.SearchStrategy[template.TemplateEvent] = st.one_of(
+    st.builds(
+        template.TemplateDefined,
+        one_line_text,
+        st.integers(1, 100),
+        st.lists(
+            st.builds(
+                template.Parameter,
+                name=one_line_text,
+                kind=st.sampled_from(get_args(template.ParameterKind)),
+                description=reasons,
+            ),
+            max_size=2,
+        ).map(tuple),
+        st.lists(
+            st.builds(
+                template.TemplateLine,
+                side=sides,
+                amount=template_amount,
+                account_id=st.none() | ids,
+                account_parameter=st.none() | one_line_text,
+            ),
+            max_size=2,
+        ).map(tuple),
+        st.dictionaries(one_line_text, template_amount, max_size=2),
+        reasons,
+    ),
+    st.builds(template.TemplateRetired, one_line_text, reasons),
+)
+"""Every type of event on posting templates."""
+
 events: st.SearchStrategy[Event] = st.one_of(
     entries_posted,
+    order_events,
+    template_events,
+    holds_placed,
+    st.builds(
+        journal.HoldReleased,
+        ids,
+        ids,
+        ids,
+        amounts_minor,
+        st.sampled_from(CURRENCIES),
+        st.sampled_from(get_args(journal.ReleaseCause)),
+        st.none() | instants,
+        reasons,
+        st.none() | asked,
+    ),
+    st.builds(
+        refusals.CommandRefused,
+        st.fixed_dictionaries(
+            {"type": st.just("transfer"), "debit_account_id": ids, "credit_account_id": ids}
+        ),
+        st.sampled_from(["insufficient_funds", "account_blocked"]),
+        asked,
+        st.integers(0, 10**6),
+    ),
     st.builds(
         accounts.AccountOpened,
         account_type=account_types,
@@ -134,12 +305,44 @@ events: st.SearchStrategy[Event] = st.one_of(
         name=reasons,
         customer_id=st.none() | ids,
         metadata=metadata,
+        ceiling_minor=limits_minor,
     ),
     st.builds(accounts.BlockPlaced, ids, ids, effects, reasons),
     st.builds(accounts.BlockLifted, ids, ids, effects, reasons, st.none() | effects),
     st.builds(accounts.AccountClosed, ids, reasons),
     st.builds(accounts.AccountReopened, ids, reasons),
-    st.builds(accounts.LimitSet, ids, limits_minor, reasons),
+    st.builds(
+        accounts.LimitSet,
+        ids,
+        limits_minor,
+        reasons,
+        limits_minor,
+        st.none() | instants,
+        st.booleans(),
+    ),
+    st.builds(
+        account_limits.LimitChangeScheduled,
+        ids,
+        dates,
+        limits_minor,
+        reasons,
+        limits_minor,
+        st.booleans(),
+    ),
+    st.builds(
+        group.GroupCreated,
+        one_line_text,
+        st.sampled_from(CURRENCIES),
+        st.none() | ids,
+        sides,
+        limits_minor,
+        limits_minor,
+    ),
+    st.builds(group.GroupLimitSet, ids, limits_minor, reasons, limits_minor, st.booleans()),
+    st.builds(accounts.GroupMemberAdded, ids, ids),
+    st.builds(accounts.GroupMemberRemoved, ids, ids, reasons),
+    st.builds(period.PeriodClosed, dates, st.none() | late_postings, reasons),
+    st.builds(period.PeriodReopened, st.none() | dates, reasons),
     st.builds(accounts.AccountHolderLinked, ids, ids, roles),
     st.builds(accounts.AccountHolderUnlinked, ids, ids, roles, reasons),
     st.builds(customers.CustomerRegistered, ids, _texts, _texts, st.none() | ids),
@@ -159,6 +362,32 @@ events: st.SearchStrategy[Event] = st.one_of(
         st.dictionaries(one_line_text, st.integers(1, 10**15), max_size=3),
         st.booleans(),
     ),
+    st.builds(
+        approval_policies.ApprovalPolicySet,
+        ids,
+        _names,
+        _names,
+        st.none() | st.sampled_from(CURRENCIES),
+        limits_minor,
+        st.booleans(),
+    ),
+    st.builds(
+        approvals.ApprovalRequested,
+        _texts.map(lambda fields: {**fields, "type": "x"}),
+        _names,
+        ids,
+        ids,
+        st.none() | ids,
+        _names,
+        st.none() | _names,
+        st.none() | ids,
+        _texts,
+    ),
+    st.builds(approvals.ApprovalGiven, ids, ids, _names),
+    st.builds(approvals.ApprovalRejected, ids, ids, reasons, st.none() | ids),
+    st.builds(approvals.ApprovalWithdrawn, ids, reasons, st.none() | ids),
+    st.builds(approvals.ApprovalCompleted, ids, st.integers(1, 10**9), st.none() | ids),
+    st.builds(approvals.ApprovalFailed, ids, one_line_text, _texts, st.none() | ids),
     st.builds(
         bank_statements.BankStatementImported,
         ids,

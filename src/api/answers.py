@@ -4,7 +4,9 @@ An answer is made from the recorded event alone, so the answer to a repeated com
 one again, byte for byte. Nothing sealed is in it.
 """
 
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -12,15 +14,28 @@ import msgspec
 
 from ledger_core import events
 from ledger_core.accounts import AccountOpened, account_id_at
+from ledger_core.approvals import ApprovalRequested, request_id_at
 from ledger_core.books import Event
 from ledger_core.customers import CustomerRegistered, customer_id_at
 from ledger_core.entries import PostingLine
-from ledger_core.journal import EntryKind, JournalEntryPosted, entry_id_at, value_date_at
+from ledger_core.group import GroupCreated, group_id_at
+from ledger_core.journal import (
+    EntryKind,
+    HoldPlaced,
+    JournalEntryPosted,
+    entry_id_at,
+    hold_id_at,
+    value_date_at,
+)
 from ledger_core.ledger import Outcome
+from ledger_core.standing_order import StandingOrderCreated, order_id_at
+from ledger_core.template import TemplateDefined
 
 # Ciphertext and its key's name; how a command was put is not part of what happened.
-_LEFT_OUT = frozenset({"sealed", "subject", "asked_effect"})
+_LEFT_OUT = frozenset({"sealed", "subject", "asked_effect", "asked"})
 _MINOR = "_minor"
+# What was recorded is that something else was not, yet.
+_STATUS_OF: Mapping[type, str] = MappingProxyType({ApprovalRequested: "pending_approval"})
 
 
 class EntryAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -41,6 +56,12 @@ class EntryAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     channel: str | None = None
     reverses: str | None = None
     forced: bool = False
+    code: str | None = None
+    hold_id: str | None = None
+    freed: str | None = None
+    original_value_date: date | None = None
+    rate: str | None = None
+    template: str | None = None
 
 
 class UnchangedAnswer(msgspec.Struct, frozen=True):
@@ -67,7 +88,7 @@ def answer_of(outcome: Outcome) -> msgspec.Struct:
     }
     values.update(ids_of(event, position))
     return answer_type(
-        status="recorded",
+        status=_STATUS_OF.get(type(event), "recorded"),
         type=events.name_of(event)[0],
         position=position,
         recorded_at=recorded_at,
@@ -101,39 +122,78 @@ def entry_answer(event: JournalEntryPosted, position: int, recorded_at: datetime
         event.channel,
         event.reverses,
         event.forced,
+        event.code,
+        event.hold_id,
+        str(event.freed_minor) if event.freed_minor else None,
+        event.original_value_date,
+        event.rate,
+        event.template,
     )
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """What an event begins: the field of its id, how the position tells it, and its address."""
+
+    field: str
+    id_at: Callable[[Any, int], str]
+    collection: str
+
+
+BEGUN: Mapping[type, Begun] = MappingProxyType(
+    {
+        JournalEntryPosted: Begun("entry_id", entry_id_at, "entries"),
+        HoldPlaced: Begun("hold_id", hold_id_at, "holds"),
+        AccountOpened: Begun("account_id", account_id_at, "accounts"),
+        GroupCreated: Begun("group_id", group_id_at, "groups"),
+        CustomerRegistered: Begun("customer_id", customer_id_at, "customers"),
+        ApprovalRequested: Begun("request_id", request_id_at, "approvals"),
+        TemplateDefined: Begun("name", lambda event, _: str(event.name), "templates"),
+        StandingOrderCreated: Begun("order_id", order_id_at, "standing-orders"),
+    }
+)
 
 
 def ids_of(event: Event, position: int) -> dict[str, str]:
     """The id of what the event began, under its name, where the ledger may have given it."""
-    match event:
-        case JournalEntryPosted():
-            return {"entry_id": entry_id_at(event, position)}
-        case AccountOpened():
-            return {"account_id": account_id_at(event, position)}
-        case CustomerRegistered():
-            return {"customer_id": customer_id_at(event, position)}
-        case _:
-            return {}
+    begun = BEGUN.get(type(event))
+    return {} if begun is None else {begun.field: begun.id_at(event, position)}
 
 
 def id_of(event: Event, position: int) -> str | None:
     """The id of what the event is about: an entry, an account, a customer, a unit or a rule."""
     for identifier in ids_of(event, position).values():
         return identifier
-    names = ("account_id", "customer_id", "code", "rule")
+    names = (
+        "hold_id",
+        "account_id",
+        "customer_id",
+        "group_id",
+        "request_id",
+        "policy_id",
+        "order_id",
+        "code",
+        "rule",
+    )
     found = (getattr(event, name, None) for name in names)
     return next((identifier for identifier in found if isinstance(identifier, str)), None)
 
 
 def location_of(event: Event, position: int) -> str | None:
     """The address of what the event began, if it began something that has one."""
-    for name, identifier in ids_of(event, position).items():
-        return f"/v1/{_COLLECTIONS[name]}/{quote(identifier, safe='')}"
-    return None
+    begun = BEGUN.get(type(event))
+    if begun is None:
+        return None
+    return f"/v1/{begun.collection}/{quote(begun.id_at(event, position), safe='')}"
 
 
-_COLLECTIONS = {"entry_id": "entries", "account_id": "accounts", "customer_id": "customers"}
+def tag_of(event: Event, position: int) -> bytes | None:
+    """The ``ETag`` that what the event began has at its address, where it is known already.
+
+    An entry's is its position, until it is reversed; an account's is its version.
+    """
+    if isinstance(event, JournalEntryPosted):
+        return b'"%d"' % position
+    return b'"1"' if isinstance(event, AccountOpened) else None
 
 
 def _value(event: Event, name: str) -> object:
@@ -145,7 +205,7 @@ def _value(event: Event, name: str) -> object:
 def _answer_type(name: str, event_type: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """The type of the answer made from an event: what the event says, and where it stands."""
     fields: list[tuple[str, Any, Any]] = [
-        ("status", Literal["recorded"], msgspec.NODEFAULT),
+        ("status", Literal[_STATUS_OF.get(event_type, "recorded")], msgspec.NODEFAULT),
         ("type", Literal[name], msgspec.NODEFAULT),
         ("position", int, msgspec.NODEFAULT),
         ("recorded_at", datetime, msgspec.NODEFAULT),
@@ -154,8 +214,8 @@ def _answer_type(name: str, event_type: type[msgspec.Struct]) -> type[msgspec.St
         if field.name in _LEFT_OUT:
             continue
         kind = str | None if field.name.endswith(_MINOR) else field.type
-        if field.name in ("account_id", "customer_id") and event_type in _BEGINNINGS:
-            kind = str if _BEGINNINGS[event_type] == field.name else kind
+        if event_type in BEGUN and BEGUN[event_type].field == field.name:
+            kind = str
         fields.append((field.name.removesuffix(_MINOR), kind, msgspec.NODEFAULT))
     return msgspec.defstruct(
         f"{name}Answer",
@@ -165,8 +225,6 @@ def _answer_type(name: str, event_type: type[msgspec.Struct]) -> type[msgspec.St
         namespace={"__doc__": event_type.__doc__},
     )
 
-
-_BEGINNINGS: dict[type, str] = {AccountOpened: "account_id", CustomerRegistered: "customer_id"}
 
 ANSWER_TYPES: dict[type, type[msgspec.Struct]] = {
     event_type: EntryAnswer if event_type is JournalEntryPosted else _answer_type(name, event_type)

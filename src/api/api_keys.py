@@ -6,7 +6,8 @@ random bits: a slow password hash would protect nothing and cost every request.
 """
 
 import hmac
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -17,15 +18,22 @@ from ledger_core.log import Connection
 SECRET_BYTES = 32
 KEY_ID_BYTES = 8
 NAME_CHARACTERS_MAX = 100
+PERSON_CHARACTERS_MAX = 100
+PERMISSIONS_MAX = 20
 # "lk_", a 10-digit ledger id, the key id and the secret in hexadecimal, with room to spare.
 KEY_CHARACTERS_MAX = 128
 
 _PREFIX = "lk"
+_PERMISSION = re.compile(r"[a-z0-9_.\-]{1,40}")
 _LABEL = b"ledger api keys v1"
 
 
 class ApiKey(msgspec.Struct, frozen=True):
-    """What is known of a key; never the key itself."""
+    """What is known of a key; never the key itself.
+
+    ``given_person`` is who acts by it, ``None`` the key itself; ``permissions`` count when that
+    person approves what others asked for.
+    """
 
     ledger_id: int
     key_id: str
@@ -35,6 +43,13 @@ class ApiKey(msgspec.Struct, frozen=True):
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    given_person: str | None = None
+    permissions: Sequence[str] = ()
+
+    @property
+    def person(self) -> str:
+        """Who acts by this key: several keys may be of one person."""
+        return self.key_id if self.given_person is None else self.given_person
 
     def __repr__(self) -> str:
         """Say which key, without its hash."""
@@ -63,21 +78,36 @@ def create(  # noqa: PLR0913 - the columns of a key, and where its secrecy comes
     at: datetime,
     random_bytes: Callable[[int], bytes],
     expires_at: datetime | None = None,
+    person: str | None = None,
+    permissions: Sequence[str] = (),
 ) -> str:
     """Make a key and return it, for the only time; ``connection`` acts as ``ledger_writer``.
 
     Raises:
-        ValueError: the name is empty, too long, or not printable.
+        ValueError: the name or person is empty, too long, or not printable, or a permission is
+            malformed or one too many.
     """
     if not 1 <= len(name) <= NAME_CHARACTERS_MAX or not name.isprintable():
         raise ValueError(f"a key's name has 1 to {NAME_CHARACTERS_MAX} printable characters")
+    _require_person(person)
+    _require_permissions(permissions)
     key_id = random_bytes(KEY_ID_BYTES).hex()
     secret = random_bytes(SECRET_BYTES).hex()
     connection.execute(
         "INSERT INTO keystore.api_keys"
-        " (ledger_id, key_id, secret_hash, role, name, created_at, expires_at)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        (ledger_id, key_id, _hash(server_secret, secret), role, name, at, expires_at),
+        " (ledger_id, key_id, secret_hash, role, name, created_at, expires_at, person, permissions)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            ledger_id,
+            key_id,
+            _hash(server_secret, secret),
+            role,
+            name,
+            at,
+            expires_at,
+            person,
+            sorted(set(permissions)),
+        ),
     )
     return f"{_PREFIX}_{ledger_id}_{key_id}_{secret}"
 
@@ -96,8 +126,8 @@ def parse(text: str) -> PresentedKey | None:
 def find(connection: Connection, ledger_id: int, key_id: str) -> ApiKey | None:
     """The key of that id as it stands now, or ``None``."""
     row = connection.execute(
-        "SELECT ledger_id, key_id, secret_hash, role, name, created_at, expires_at, revoked_at"
-        " FROM keystore.api_keys WHERE ledger_id = %s AND key_id = %s",
+        "SELECT ledger_id, key_id, secret_hash, role, name, created_at, expires_at, revoked_at,"
+        " person, permissions FROM keystore.api_keys WHERE ledger_id = %s AND key_id = %s",
         (ledger_id, key_id),
     ).fetchone()
     return None if row is None else ApiKey(*row)
@@ -106,8 +136,9 @@ def find(connection: Connection, ledger_id: int, key_id: str) -> ApiKey | None:
 def list_keys(connection: Connection, ledger_id: int) -> list[ApiKey]:
     """Every key of the ledger, revoked ones included, oldest first."""
     rows = connection.execute(
-        "SELECT ledger_id, key_id, secret_hash, role, name, created_at, expires_at, revoked_at"
-        " FROM keystore.api_keys WHERE ledger_id = %s ORDER BY created_at, key_id",
+        "SELECT ledger_id, key_id, secret_hash, role, name, created_at, expires_at, revoked_at,"
+        " person, permissions FROM keystore.api_keys WHERE ledger_id = %s"
+        " ORDER BY created_at, key_id",
         (ledger_id,),
     )
     return [ApiKey(*row) for row in rows]
@@ -141,6 +172,31 @@ def authenticate(
     if not matches(key, presented, server_secret) or key is None or not key.is_valid(at):
         return None
     return key
+
+
+def _require_person(person: str | None) -> None:
+    """Who acts by a key has a short name in plain characters.
+
+    Raises:
+        ValueError: any other form.
+    """
+    if person is None:
+        return
+    is_plain = person.isprintable() and person == person.strip()
+    if not 1 <= len(person) <= PERSON_CHARACTERS_MAX or not is_plain:
+        raise ValueError(f"a person has 1 to {PERSON_CHARACTERS_MAX} printable characters")
+
+
+def _require_permissions(permissions: Sequence[str]) -> None:
+    """Permissions are few, and named in small letters, digits, underscore, dot and hyphen.
+
+    Raises:
+        ValueError: any other form.
+    """
+    if len(permissions) > PERMISSIONS_MAX or not all(map(_PERMISSION.fullmatch, permissions)):
+        raise ValueError(
+            f"at most {PERMISSIONS_MAX} permissions, each of 1 to 40 characters a-z 0-9 _ . -"
+        )
 
 
 def _hash(server_secret: bytes, secret: str) -> bytes:

@@ -1,6 +1,6 @@
 """The HTTP application, put together from the routes of every capability."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI, Request
@@ -10,11 +10,16 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api import health, openapi
+from api import business_day_route, health, openapi
 from api.batches import PATH as BATCH_PATH
 from api.batches import BatchEndpoint
+from api.business_day_route import PATH as BUSINESS_DAY_PATH
+from api.business_day_route import BusinessDayEndpoint
+from api.caching import KEEPING, Caching
 from api.command_routes import CommandEndpoint
 from api.context import Context
+from api.deprecations import DEPRECATED, Deprecated
+from api.deprecations import Route as Address
 from api.edge import TRACE, Catching, Edge, problem_response
 from api.parameters import caller_of, parameter_errors
 from api.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, malformed
@@ -44,7 +49,7 @@ class Application(FastAPI):
         await super().__call__(scope, receive, send)
 
 
-def create_app(runtime: Runtime) -> FastAPI:
+def create_app(runtime: Runtime, deprecated: Mapping[Address, Deprecated] = DEPRECATED) -> FastAPI:
     """The application over an open runtime, which the caller closes afterwards."""
     context = Context(runtime)
 
@@ -62,7 +67,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(Catching)],
+        middleware=[Middleware(Catching), Middleware(Caching)],
     )
     app.state.context = context
     direct: dict[str, App] = {}
@@ -75,13 +80,22 @@ def create_app(runtime: Runtime) -> FastAPI:
             direct[command.path] = endpoint
     direct[BATCH_PATH] = BatchEndpoint(context)
     app.router.routes.append(Route(BATCH_PATH, direct[BATCH_PATH], methods=["POST"], name="batch"))
-    app.edge = Edge(app.routed, context, direct)
+    direct[BUSINESS_DAY_PATH] = BusinessDayEndpoint(context)
+    app.router.routes.append(
+        Route(
+            BUSINESS_DAY_PATH,
+            direct[BUSINESS_DAY_PATH],
+            methods=["POST"],
+            name=business_day_route.OPERATION,
+        )
+    )
+    app.edge = Edge(app.routed, context, direct, deprecated)
     for view in VIEWS:
         _add_view(app, view)
     app.router.routes.extend(health.routes(context))
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(RequestValidationError, _validation_problem)
-    openapi.install(app, COMMANDS)
+    openapi.install(app, COMMANDS, VIEWS, deprecated)
     return app
 
 
@@ -92,6 +106,7 @@ def _add_view(app: FastAPI, view: ViewRoute) -> None:
         """Refuse a role that may not read this view."""
         caller = await caller_of(request)
         require_allowed(caller.role, view.operation)
+        request.scope[KEEPING] = view.keeping(request)
 
     app.add_api_route(
         view.path,

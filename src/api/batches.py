@@ -5,14 +5,15 @@ item is refused by itself and does not spoil the others.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast, get_args
 
 import msgspec
 
 from api import answers, problems
-from api.command_routes import Headers, idempotency_key, operation_of
+from api.command_routes import DRY_RUN, Headers
 from api.context import Context
 from api.edge import CALLER, TRACE, problem_response, respond
+from api.execution import Execution, execution_of, sent_of
 from api.key_ring import Caller
 from api.problems import (
     FORBIDDEN,
@@ -22,7 +23,7 @@ from api.problems import (
     ProblemBody,
     malformed,
 )
-from api.roles import is_allowed, require_allowed
+from api.roles import may_send, require_allowed
 from api.wire import (
     BATCH_BYTES_MAX,
     Receive,
@@ -36,7 +37,7 @@ from api.wire import (
 )
 from ledger_core.commands import Command, WireCommand
 from ledger_core.errors import BatchFailed, LedgerError, NotAttempted
-from ledger_core.ledger import Mode, Outcome
+from ledger_core.ledger import Mode, Outcome, Status
 
 OPERATION = "batch"
 PATH = "/v1/batch"
@@ -70,7 +71,7 @@ class _LooseBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class BatchItem(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What became of one command: where its event stands and what it is about, or why not."""
 
-    status: Literal["recorded", "replayed", "unchanged", "refused"]
+    status: Status
     position: int | None = None
     id: str | None = None
     error: ProblemBody | None = None
@@ -84,6 +85,7 @@ class BatchAnswer(msgspec.Struct, frozen=True):
     replayed: int
     unchanged: int
     refused: int
+    pending_approval: int
     position: int | None
     results: list[BatchItem]
 
@@ -114,7 +116,9 @@ class BatchEndpoint:
         require_allowed(caller.role, OPERATION)
         headers: Headers = scope["headers"]
         require_json(headers)
-        header_key = idempotency_key(headers)
+        sent = sent_of(headers)
+        header_key = sent.key
+        execution = execution_of(scope["query_string"], sent.if_match, None)
         body = await read_body(receive, BATCH_BYTES_MAX)
         if len(body) <= INLINE_BYTES_MAX:
             mode, items = items_of(body, caller, header_key)
@@ -123,22 +127,25 @@ class BatchEndpoint:
                 lambda: items_of(body, caller, header_key)
             )
         self._context.metrics.batch_commands.observe(len(items))
-        results = await self._results(caller, mode, items)
+        results = await self._results(caller, mode, items, execution)
         for item in results:
             if item.error is not None:
                 self._context.metrics.refused(item.error.code)
+        dry = [DRY_RUN] if execution.dry_run else []
         if mode == "atomic" and results[0].status == "refused":
             refused = problem_response(trace, BatchFailed())
             document = msgspec.structs.asdict(problems.body_of(BatchFailed()))
             whole = RefusedBatch(
                 **document | {"request_id": trace.request_id}, results=tuple(results)
             )
-            await respond(send, refused[0], problems.encode(whole), refused[2])
+            await respond(send, refused[0], problems.encode(whole), refused[2] + dry)
             return
         answer = problems.encode(_answer(mode, results))
-        await respond(send, 200, answer, [(b"content-type", b"application/json")])
+        await respond(send, 200, answer, [(b"content-type", b"application/json"), *dry])
 
-    async def _results(self, caller: Caller, mode: Mode, items: Sequence[Item]) -> list[BatchItem]:
+    async def _results(
+        self, caller: Caller, mode: Mode, items: Sequence[Item], execution: Execution
+    ) -> list[BatchItem]:
         """Carry out what can be carried out, in the batch's mode; one result an item."""
         first = next((at for at, item in enumerate(items) if _is_refusal(item)), None)
         if mode == "atomic" and first is not None:
@@ -149,7 +156,7 @@ class BatchEndpoint:
             ]
         end = len(items) if mode == "each" or first is None else first
         good = [cast("Command", item) for item in items[:end] if not _is_refusal(item)]
-        outcomes = iter(await self._context.submit(caller, good, mode) if good else ())
+        outcomes = iter(await self._context.submit(caller, good, mode, execution) if good else ())
         results = [
             _refused(cast("Refusal", item), at)
             if _is_refusal(item)
@@ -177,7 +184,7 @@ def items_of(body: bytes, caller: Caller, header_key: str | None) -> tuple[Mode,
         if _is_refusal(item):
             continue
         command = cast("Command", item)
-        if not is_allowed(caller.role, operation_of(type(command))):
+        if not may_send(caller.role, command):
             items[at] = Problem(FORBIDDEN)
         elif not command.key:
             items[at] = (
@@ -263,7 +270,7 @@ def _refused(error: Refusal, at: int) -> BatchItem:
 
 def _answer(mode: Mode, results: list[BatchItem]) -> BatchAnswer:
     """The results with their counts."""
-    counts = {"recorded": 0, "replayed": 0, "unchanged": 0, "refused": 0}
+    counts = dict.fromkeys(get_args(Status), 0)
     for item in results:
         counts[item.status] += 1
     position = max((item.position for item in results if item.position is not None), default=None)

@@ -44,6 +44,7 @@ class LoadReport(msgspec.Struct):
     replayed: int = 0
     unchanged: int = 0
     refused: int = 0
+    pending_approval: int = 0
     position: int = 0
     refusals: list[LineRefused] = []
 
@@ -155,6 +156,8 @@ def _settle(numbers: list[int], future: Future[list[Outcome]], report: LoadRepor
                 report.replayed += 1
             case "unchanged":
                 report.unchanged += 1
+            case "pending_approval":
+                report.pending_approval += 1
             case "refused":
                 assert outcome.error is not None  # noqa: S101 - what refused means
                 report.refuse(number, outcome.error.code, str(outcome.error))

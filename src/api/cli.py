@@ -21,6 +21,7 @@ from api.cli_support import (
     answer,
     catch_up,
     database_problem,
+    day_named,
     fail,
     is_json,
     ledger_name,
@@ -158,6 +159,8 @@ def load(
         f"{report.lines} lines: {report.recorded} recorded, {report.replayed} replayed,"
         f" {report.unchanged} unchanged, {report.refused} refused."
     )
+    if report.pending_approval:
+        text += f" {report.pending_approval} wait for approval."
     answer(common, report, text)
     if report.refused:
         if not common.json:
@@ -343,11 +346,39 @@ def verify(*, common: Common | None = None) -> None:
         raise SystemExit(1)
 
 
+@app.command(name="run-orders")
+def run_orders(*, date: str | None = None, common: Common | None = None) -> None:
+    """Run every standing order that is due on a business date (YYYY-MM-DD; today, in UTC).
+
+    Each occurrence runs once, however often this is called; missed days are caught up. What is
+    refused is recorded with its reason and not tried again.
+    """
+    from api import business_day
+
+    common = common or Common()
+    with open_runtime() as runtime:
+        ledger_id = runtime.ledger_id(common.ledger)
+        day = business_day.run(runtime, ledger_id, day_named(date, runtime.now().date()), ACTOR)
+    text = f"{day.business_date}: {day.ran} ran, {day.refused} refused, {day.already} ran already."
+    answer(common, day, text)
+
+
 @keys_app.command(name="create")
-def keys_create(
-    role: Role, /, *, name: str = "cli", days: int | None = None, common: Common | None = None
+def keys_create(  # noqa: PLR0913 - the options of a key
+    role: Role,
+    /,
+    *,
+    name: str = "cli",
+    days: int | None = None,
+    person: str | None = None,
+    permission: list[str] | None = None,
+    common: Common | None = None,
 ) -> None:
-    """Make an API key of ROLE (reader, teller, auditor or admin); it is shown once."""
+    """Make an API key of ROLE (reader, teller, auditor or admin); it is shown once.
+
+    For approvals, --person says who acts by the key (without it, the key itself) and --permission,
+    as often as need be, what that person may approve beside what ROLE may.
+    """
     from datetime import timedelta
 
     from api import clock
@@ -358,7 +389,13 @@ def keys_create(
         is_default = common.ledger == DEFAULT_LEDGER
         ledger_id = (runtime.create_ledger if is_default else runtime.ledger_id)(common.ledger)
         expires_at = None if days is None else clock.now() + timedelta(days=days)
-        key = runtime.create_key(ledger_id, role, name, expires_at)
+        try:
+            key = runtime.create_key(
+                ledger_id, role, name, expires_at, person=person, permissions=permission or ()
+            )
+        except ValueError as problem:
+            msg = f"{str(problem).capitalize()}."
+            raise Failed(msg) from None
     answer(common, {"key": key, "role": role, "ledger": common.ledger}, key)
 
 
@@ -374,6 +411,7 @@ def keys_list(*, common: Common | None = None) -> None:
             found = api_keys.list_keys(connection, ledger_id)
     lines = [
         f"{key.key_id}  {key.role:8} {'revoked' if key.revoked_at else 'active':8} {key.name}"
+        f"  {key.person if key.given_person else '-'}  {','.join(key.permissions) or '-'}"
         for key in found
     ]
     shown = [
@@ -381,6 +419,8 @@ def keys_list(*, common: Common | None = None) -> None:
             "key_id": key.key_id,
             "role": key.role,
             "name": key.name,
+            "person": key.person,
+            "permissions": list(key.permissions),
             "created_at": key.created_at,
             "expires_at": key.expires_at,
             "revoked_at": key.revoked_at,

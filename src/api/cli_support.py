@@ -157,6 +157,21 @@ def moment(point: PointInTime | None) -> tuple[AsOf, date | None]:
     return AsOf(position=point.at_position, recorded_at=instant), value_date
 
 
+def day_named(text: str | None, otherwise: date) -> date:
+    """The day that an option names, or another where it is left out.
+
+    Raises:
+        Failed: it is no day.
+    """
+    from datetime import date
+
+    try:
+        return otherwise if text is None else date.fromisoformat(text)
+    except ValueError:
+        msg = "--date is a day as YYYY-MM-DD."
+        raise Failed(msg) from None
+
+
 @contextmanager
 def lines_of(file: Path) -> Iterator[Iterator[bytes]]:
     """The lines of a file, or of standard input for ``-``.

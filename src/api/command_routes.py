@@ -10,11 +10,13 @@ import msgspec
 
 from api import answers
 from api.context import Context
-from api.edge import CALLER, TRACE, respond
+from api.edge import CALLER, TRACE, problem_response, respond
+from api.execution import FOR_REAL, execution_of, sent_of
 from api.problems import KEY_MISMATCH, KEY_REQUIRED, FieldError, Problem, malformed
-from api.roles import require_allowed
+from api.roles import require_allowed, require_may_send
 from api.wire import SINGLE_BYTES_MAX, Receive, Scope, Send, decode, read_body, require_json
-from ledger_core.commands import Command
+from ledger_core.approvals import ApprovalRequested
+from ledger_core.commands import Command, RequestApproval
 from ledger_core.ledger import Outcome
 
 if TYPE_CHECKING:
@@ -24,10 +26,11 @@ Headers = list[tuple[bytes, bytes]]
 
 _JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
 _REPLAYED: tuple[bytes, bytes] = (b"idempotency-replayed", b"true")
+DRY_RUN: tuple[bytes, bytes] = (b"dry-run", b"true")
 
 
 class CommandRoute(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a command is posted, and the event that answers it.
+    """Where a command is posted, and the event that answers it, or one of ``other_events``.
 
     ``path_field`` is the command's field that the address names.
     """
@@ -38,6 +41,7 @@ class CommandRoute(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     example: dict[str, object]
     path_field: str | None = None
+    other_events: tuple[type[msgspec.Struct], ...] = ()
 
     @property
     def operation(self) -> str:
@@ -63,15 +67,25 @@ class CommandEndpoint:
         require_allowed(caller.role, self._operation)
         headers: Headers = scope["headers"]
         require_json(headers)
-        header_key = idempotency_key(headers)
+        sent, query = sent_of(headers), scope["query_string"]
+        execution = FOR_REAL
+        if query or sent.if_match is not None:
+            execution = execution_of(query, sent.if_match, self._route.path_field)
         body = decode(self._decoder, await read_body(receive, SINGLE_BYTES_MAX))
-        command = self._command(body, scope.get("path_params", {}), header_key)
-        outcome = (await self._context.submit(caller, [command]))[0]
+        command = self._command(body, scope.get("path_params", {}), sent.key)
+        if isinstance(command, RequestApproval):
+            require_may_send(caller.role, command)
+        outcome = (await self._context.submit(caller, [command], execution=execution))[0]
         if outcome.error is not None:
-            raise outcome.error
-        await respond(
-            send, _status(outcome), answers.encode(answers.answer_of(outcome)), _headers(outcome)
-        )
+            if not execution.dry_run:
+                raise outcome.error
+            status, answer, more = problem_response(trace, outcome.error)
+            await respond(send, status, answer, [*more, DRY_RUN])
+            return
+        answer, more = answers.encode(answers.answer_of(outcome)), _headers(outcome)
+        if execution.dry_run:
+            more.append(DRY_RUN)
+        await respond(send, _status(outcome), answer, more)
 
     def _command(
         self, body: msgspec.Struct, path_params: dict[str, str], header_key: str | None
@@ -127,21 +141,6 @@ def body_type(route: CommandRoute) -> type[msgspec.Struct]:
     )
 
 
-def idempotency_key(headers: Headers) -> str | None:
-    """The key that the header gives, if it is there.
-
-    Raises:
-        Problem: it is there more than once.
-    """
-    found: str | None = None
-    for name, value in headers:
-        if name == b"idempotency-key":
-            if found is not None:
-                raise Problem(KEY_MISMATCH)
-            found = value.decode("latin-1")
-    return found
-
-
 def path_id(segment: str) -> str:
     """The id behind a segment of the address, whatever characters it has.
 
@@ -151,7 +150,9 @@ def path_id(segment: str) -> str:
 
 
 def _status(outcome: Outcome) -> int:
-    """201 where something was recorded, also when that is being said again."""
+    """201 where something was recorded, 202 where it waits; also when that is being said again."""
+    if isinstance(outcome.event, ApprovalRequested):
+        return 202
     return 200 if outcome.event is None else 201
 
 
@@ -162,6 +163,9 @@ def _headers(outcome: Outcome) -> Headers:
         location = answers.location_of(outcome.event, outcome.position)
         if location is not None:
             headers.append((b"location", location.encode()))
+        tag = answers.tag_of(outcome.event, outcome.position)
+        if tag is not None:
+            headers.append((b"etag", tag))
     if outcome.status == "replayed":
         headers.append(_REPLAYED)
     return headers

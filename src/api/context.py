@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 
+from api.execution import FOR_REAL, Execution
 from api.key_ring import Caller, KeyRing
 from api.metrics import Metrics
 from api.reads import Reads
 from api.runtime import Runtime
 from ledger_core.commands import Command
 from ledger_core.ledger import Mode, Outcome, Submission
+from projections.past_books import books_at
 
 
 class Context:
@@ -22,7 +24,11 @@ class Context:
         self.key_ring = KeyRing(self.reads, runtime.settings.server_secret)
 
     async def submit(
-        self, caller: Caller, commands: Sequence[Command], mode: Mode = "each"
+        self,
+        caller: Caller,
+        commands: Sequence[Command],
+        mode: Mode = "each",
+        execution: Execution = FOR_REAL,
     ) -> list[Outcome]:
         """Carry out the caller's commands; every outcome is durable.
 
@@ -31,11 +37,37 @@ class Context:
         """
         loop = asyncio.get_running_loop()
         submitted_at = loop.time()
-        future = self.runtime.submit(caller.ledger_id, Submission(commands, caller.actor, mode))
+        submission = Submission(
+            commands,
+            caller.actor,
+            mode,
+            person=caller.person,
+            permissions=caller.permissions,
+            dry_run=execution.dry_run,
+            if_match=execution.versions,
+        )
+        if execution.at_position is not None:
+            return await self._judge(caller, submission, execution.at_position)
+        future = self.runtime.submit(caller.ledger_id, submission)
         # Shielded: a caller who goes away must not cancel what the writer is about to do.
         outcomes = await asyncio.shield(asyncio.wrap_future(future))
         self.metrics.append_seconds.observe(loop.time() - submitted_at)
         return outcomes
+
+    async def _judge(self, caller: Caller, submission: Submission, position: int) -> list[Outcome]:
+        """What commands would have been answered at a past position.
+
+        Raises:
+            PositionAhead: that position is not projected yet.
+            LedgerBusy: the database cannot be reached.
+        """
+        commands = submission.commands
+        books = await self.reads.run(
+            lambda connection: books_at(connection, caller.ledger_id, position, commands)
+        )
+        return await self.reads.off_loop(
+            lambda: self.runtime.judge(caller.ledger_id, submission, books)
+        )
 
     def close(self) -> None:
         """End the read threads."""

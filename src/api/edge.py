@@ -19,6 +19,7 @@ import structlog
 
 from api import clock, problems
 from api.context import Context
+from api.deprecations import Deprecated, Header, Route
 from api.problems import DATABASE_UNAVAILABLE, INTERNAL_ERROR, Problem
 from api.wire import App, Message, Receive, Scope, Send
 from ledger_core.errors import LedgerError
@@ -30,6 +31,11 @@ CALLER = "ledger.caller"
 TRACE = "ledger.trace"
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{8,64}")
+# https://www.w3.org/TR/trace-context/: version, trace, parent, flags; later versions may have more.
+_TRACEPARENT = re.compile(
+    rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?"
+)
+_SAMPLED = 1
 _UNAVAILABLE = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
@@ -42,9 +48,13 @@ _log = structlog.get_logger("ledger.http")
 
 
 class Trace(msgspec.Struct):
-    """What is known of a request as it goes along, for its line in the log."""
+    """What is known of a request as it goes along, for its line in the log.
+
+    ``traceparent`` names this server's part in the caller's trace, where there is one.
+    """
 
     request_id: str
+    traceparent: str | None = None
     route: str = UNMATCHED
     code: str | None = None
     status: int = 0
@@ -53,11 +63,18 @@ class Trace(msgspec.Struct):
 class Edge:
     """ASGI middleware: authenticates, catches, counts and logs."""
 
-    def __init__(self, app: App, context: Context, direct: Mapping[str, App]) -> None:
+    def __init__(
+        self,
+        app: App,
+        context: Context,
+        direct: Mapping[str, App],
+        deprecated: Mapping[Route, Deprecated],
+    ) -> None:
         """Wrap an ASGI application; POSTs to the paths of ``direct`` need none of its routing."""
         self._app = app
         self._context = context
         self._direct = direct
+        self._deprecated = {route: item.headers() for route, item in deprecated.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -66,19 +83,23 @@ class Edge:
             return
         loop = asyncio.get_running_loop()
         begun_at = loop.time()
-        trace = Trace(_request_id(scope["headers"]))
+        trace = _trace(scope["headers"])
         scope[TRACE] = trace
         # Routes are matched on the path as it was sent: an encoded slash is part of an id.
         path = scope.get("raw_path", scope["path"].encode()).decode("ascii", "replace")
         scope["path"] = path
         app = (self._direct.get(path) if scope["method"] == "POST" else None) or self._app
-        request_id = (b"x-request-id", trace.request_id.encode())
+        added: list[Header] = [(b"x-request-id", trace.request_id.encode())]
+        if trace.traceparent is not None:
+            added.append((b"traceparent", trace.traceparent.encode()))
 
         async def send_traced(message: Message) -> None:
-            """Note the status and add the request id."""
+            """Note the status and add what every answer says."""
             if message["type"] == "http.response.start":
                 trace.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), request_id]
+                if self._deprecated:
+                    added.extend(self._deprecated.get((scope["method"], _template(scope)), ()))
+                message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
         try:
@@ -92,9 +113,7 @@ class Edge:
 
     def _finish(self, scope: Scope, trace: Trace, seconds: float) -> None:
         """Count the request and write its line."""
-        route = scope.get("route")
-        if trace.route == UNMATCHED and route is not None:
-            trace.route = route.path
+        trace.route = _template(scope)
         metrics = self._context.metrics
         method = scope["method"] if trace.route != UNMATCHED else "-"
         metrics.answered(method, trace.route, trace.status, seconds)
@@ -104,6 +123,7 @@ class Edge:
         _log.info(
             "request",
             request_id=trace.request_id,
+            traceparent=trace.traceparent,
             method=method,
             route=trace.route,
             status=trace.status,
@@ -147,7 +167,7 @@ def problem_response(
     document = problems.body_of(error)
     trace.code = document.code
     body = problems.encode(msgspec.structs.replace(document, request_id=trace.request_id))
-    headers = [(b"content-type", problems.CONTENT_TYPE.encode())]
+    headers = [(b"content-type", problems.CONTENT_TYPE.encode()), (b"cache-control", b"no-store")]
     headers += [
         (name.lower().encode(), value.encode()) for name, value in problems.headers_of(error)
     ]
@@ -186,9 +206,29 @@ def frames_of(trace: TracebackType | None) -> list[str]:
     ]
 
 
-def _request_id(headers: Sequence[tuple[bytes, bytes]]) -> str:
-    """The caller's request id where it is a sane one, else a new one."""
+def _template(scope: Scope) -> str:
+    """The route's template, whichever way the request went."""
+    trace: Trace = scope[TRACE]
+    route = scope.get("route")
+    return route.path if trace.route == UNMATCHED and route is not None else trace.route
+
+
+def _trace(headers: Sequence[tuple[bytes, bytes]]) -> Trace:
+    """The caller's request id where it is a sane one, else a new one; and the caller's trace."""
+    request_id, parents = None, []
     for name, value in headers:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value) is not None:
-            return value.decode()
-    return clock.new_uuid().hex
+            request_id = request_id or value.decode()
+        elif name == b"traceparent":
+            parents.append(value)
+    traceparent = _traceparent(parents[0]) if len(parents) == 1 else None
+    return Trace(request_id or clock.new_uuid().hex, traceparent)
+
+
+def _traceparent(parent: bytes) -> str | None:
+    """This server's part in the trace, in version 00; ``None`` where the trace is no trace."""
+    found = _TRACEPARENT.fullmatch(parent)
+    if found is None or (found[1] == b"00" and found[4] is not None):
+        return None
+    sampled = int(found[3], 16) & _SAMPLED
+    return f"00-{found[2].decode()}-{clock.random_bytes(8).hex()}-{sampled:02x}"

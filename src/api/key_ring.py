@@ -26,12 +26,17 @@ _CHALLENGE = (("WWW-Authenticate", "Bearer"),)
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who sent a request: a key, its role, and the one ledger it is bound to."""
+    """Who sent a request: a key, its role, and the one ledger it is bound to.
+
+    ``person`` acts by the key, with ``permissions`` that count in approvals; the role is one.
+    """
 
     ledger_id: int
     key_id: str
     role: Role
     actor: str
+    person: str
+    permissions: frozenset[str]
 
 
 class KeyRing:
@@ -81,7 +86,14 @@ class KeyRing:
         is_secret = api_keys.matches(key, presented, self._server_secret)
         if key is None or not is_secret or not key.is_valid(clock.now()):
             raise Problem(UNAUTHENTICATED, headers=_CHALLENGE)
-        return Caller(key.ledger_id, key.key_id, key.role, f"key:{key.key_id}")
+        return Caller(
+            key.ledger_id,
+            key.key_id,
+            key.role,
+            f"key:{key.key_id}",
+            key.person,
+            frozenset((*key.permissions, key.role)),
+        )
 
     async def _find(self, presented: PresentedKey) -> ApiKey | None:
         """The key of that id, as it was at most ``REMEMBERED_S`` ago."""

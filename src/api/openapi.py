@@ -4,7 +4,7 @@ The schemas of commands and answers are made from the very types that decode and
 the document cannot drift from the program.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -12,10 +12,15 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api import answers, batches, problems
+from api import answers, batches, business_day_route, problems
+from api.business_day import BusinessDay
+from api.caching import CONTROL
 from api.command_routes import CommandRoute
+from api.deprecations import Deprecated, Route
 from api.roles import ALLOWED
+from api.views import ViewRoute
 from ledger_core import commands
+from ledger_core.approvals import ApprovalRequested
 
 Json = dict[str, Any]
 
@@ -32,15 +37,73 @@ stable `code`; they never repeat what was sent.
 """
 
 _REFS = "#/components/schemas/{name}"
-_KEY_HEADER: Json = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "Identifies the command for ever; required here or as `key` in the body.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-    "example": "b7f8a2d0-rent-may",
+_PARAMETERS: Json = {
+    "IdempotencyKey": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": "Identifies the command for ever; required here or as `key` in the body.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+        "example": "b7f8a2d0-rent-may",
+    },
+    "DryRun": {
+        "name": "dry_run",
+        "in": "query",
+        "required": False,
+        "description": "`true`: judge and answer as ever, with `Dry-Run: true`; record nothing.",
+        "schema": {"type": "boolean", "default": False},
+    },
+    "AtPosition": {
+        "name": "at_position",
+        "in": "query",
+        "required": False,
+        "description": "With `dry_run=true`: judge as the ledger stood after that position.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "IfMatch": {
+        "name": "If-Match",
+        "in": "header",
+        "required": False,
+        "description": "The account's `ETag`: 412 if it has another version by now.",
+        "schema": {"type": "string"},
+        "example": '"7"',
+    },
+    "IfNoneMatch": {
+        "name": "If-None-Match",
+        "in": "header",
+        "required": False,
+        "description": "The `ETag` of an answer that was kept: 304 where it still holds.",
+        "schema": {"type": "string"},
+    },
+    "RequestId": {
+        "name": "X-Request-Id",
+        "in": "header",
+        "required": False,
+        "description": "Names the request in logs and problems; 8 to 64 letters, digits, `._-`.",
+        "schema": {"type": "string"},
+    },
+    "Traceparent": {
+        "name": "traceparent",
+        "in": "header",
+        "required": False,
+        "description": "The trace that the request belongs to (W3C Trace Context).",
+        "schema": {"type": "string"},
+        "example": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    },
 }
-_COMMAND_REFUSALS = (400, 401, 403, 404, 409, 413, 415, 422, 500, 503)
+_HEADERS: Json = {
+    "Location": "The address of what was begun, where it has one.",
+    "ETag": "A strong validator: an account's version, an entry's position, or a hash.",
+    "Cache-Control": f"`{CONTROL['check'].decode()}`; `{CONTROL['for_ever'].decode()}` for what is"
+    f" pinned to a position; `{CONTROL['never'].decode()}` for personal data.",
+    "Idempotency-Replayed": "`true` where this is the first answer again.",
+    "Dry-Run": "`true` where nothing was recorded because `dry_run` was asked for.",
+    "Retry-After": "Seconds after which another attempt may succeed.",
+    "X-Request-Id": "Names the request in logs and problems.",
+    "traceparent": "The server's part in the caller's trace, if the request had one.",
+    "Ledger-Position": "What the answer reflects, also where it is 304.",
+}
+_COMMAND_REFUSALS = (400, 401, 403, 404, 409, 412, 413, 415, 422, 500, 503)
 _VIEW_REFUSALS = (400, 401, 403, 404, 409, 422, 500, 503)
 _REASONS = {
     400: "Malformed JSON or cursor, or no idempotency key",
@@ -48,12 +111,15 @@ _REASONS = {
     403: "The key's role does not allow this",
     404: "What is named does not exist",
     409: "Other facts than assumed",
+    412: "An account has another version than assumed",
     413: "Body too large",
     415: "Not application/json",
     422: "A rule is broken",
     500: "A failure here",
     503: "Too busy, or the database is away: try again",
 }
+_WHEN_TO_RETRY = {409: ("Retry-After",), 503: ("Retry-After",)}
+_OF_COMMANDS = ("Idempotency-Replayed", "Dry-Run", "X-Request-Id", "traceparent")
 _HEALTH = {
     "/livez": ("livez", "The process runs", "application/json"),
     "/readyz": ("readyz", "The database answers", "application/json"),
@@ -61,66 +127,105 @@ _HEALTH = {
 }
 
 
-def install(app: FastAPI, routes: Sequence[CommandRoute]) -> None:
+def install(
+    app: FastAPI,
+    routes: Sequence[CommandRoute],
+    views: Sequence[ViewRoute],
+    deprecated: Mapping[Route, Deprecated],
+) -> None:
     """Make the application answer with the whole document."""
     whole: list[Json] = []
 
     def document() -> Json:
         """The document, made once."""
         if not whole:
-            whole.append(_document(app, routes))
+            whole.append(_document(app, routes, views, deprecated))
         return whole[0]
 
     app.openapi = document  # type: ignore[method-assign]
 
 
 def parameters_of(app: FastAPI, operation: str) -> frozenset[str]:
-    """The names of the parameters that an operation takes."""
+    """The names of the parameters that an operation takes in its address."""
     return frozenset(
         parameter["name"]
         for methods in app.openapi()["paths"].values()
         for found in methods.values()
         if found.get("operationId") == operation
         for parameter in found.get("parameters", ())
+        if parameter.get("in") in {"path", "query"}
     )
 
 
-def _document(app: FastAPI, routes: Sequence[CommandRoute]) -> Json:
+def _document(
+    app: FastAPI,
+    routes: Sequence[CommandRoute],
+    views: Sequence[ViewRoute],
+    deprecated: Mapping[Route, Deprecated],
+) -> Json:
     """Views, commands, batch and health in one document."""
     document: Json = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    schemas.update(_schemas(routes))
-    document["components"]["securitySchemes"] = {
+    schemas.update(_schemas(routes, views))
+    components["securitySchemes"] = {
         "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key: `lk_…`."}
+    }
+    components["parameters"] = _PARAMETERS
+    components["headers"] = {
+        name: {"description": text, "schema": {"type": "string"}} for name, text in _HEADERS.items()
     }
     document["security"] = [{"apiKey": []}]
     paths: Json = document["paths"]
-    for methods in paths.values():
-        for operation in methods.values():
-            operation["responses"].update(_refusals(_VIEW_REFUSALS))
-            _note_roles(operation)
+    for view in views:
+        _complete(paths[view.path]["get"], view)
     for route in routes:
         paths.setdefault(route.path, {})["post"] = _command(route)
     paths[batches.PATH] = {"post": _batch()}
+    paths[business_day_route.PATH] = {"post": _business_day()}
     for path, (operation_id, summary, media_type) in _HEALTH.items():
         paths[path] = {"get": _health(operation_id, summary, media_type)}
+    for (method, path), item in deprecated.items():
+        operation = paths[path][method.lower()]
+        operation["deprecated"] = True
+        operation["externalDocs"] = {"description": "What comes instead", "url": item.link}
     return document
 
 
-def _schemas(routes: Sequence[CommandRoute]) -> Json:
+def _complete(operation: Json, view: ViewRoute) -> None:
+    """Add to a view's operation what its endpoint does not know of."""
+    operation.setdefault("parameters", []).extend(
+        _parameter(name) for name in ("IfNoneMatch", "RequestId", "Traceparent")
+    )
+    answered = operation["responses"]["200"]
+    if view.answer is not None:
+        answered["content"] = {"application/json": {"schema": _ref(view.answer.__name__)}}
+    names = ["ETag", "Cache-Control", "X-Request-Id", "traceparent", *view.headers]
+    answered["headers"] = _headers(*names)
+    operation["responses"] |= {
+        "304": {"description": "What was kept still holds", "headers": _headers(*names)},
+        **_refusals(_VIEW_REFUSALS),
+    }
+    _note_roles(operation)
+
+
+def _schemas(routes: Sequence[CommandRoute], views: Sequence[ViewRoute]) -> Json:
     """The schemas of all commands, answers and problems."""
     kinds = (
         batches.BatchBody,
         batches.BatchAnswer,
         batches.RefusedBatch,
+        business_day_route.BusinessDayBody,
+        BusinessDay,
         problems.ProblemBody,
         answers.UnchangedAnswer,
         *answers.ANSWER_TYPES.values(),
         *commands.wire_types(),
+        *(view.answer for view in views if view.answer is not None),
     )
     _, schemas = msgspec.json.schema_components(kinds, ref_template=_REFS)
     for route in routes:
@@ -137,12 +242,15 @@ def _schemas(routes: Sequence[CommandRoute]) -> Json:
 
 def _command(route: CommandRoute) -> Json:
     """The operation of a single command."""
+    names = ["IdempotencyKey", "DryRun", "AtPosition", "RequestId", "Traceparent"]
+    if route.path_field == "account_id":
+        names.append("IfMatch")
     operation: Json = {
         "operationId": route.operation,
         "summary": route.summary,
         "description": route.command.__doc__ or "",
         "tags": ["commands"],
-        "parameters": [_KEY_HEADER],
+        "parameters": [_parameter(name) for name in names],
         "requestBody": {
             "required": True,
             "content": {
@@ -153,16 +261,32 @@ def _command(route: CommandRoute) -> Json:
             },
         },
         "responses": {
-            "201": _response("Recorded", _ref(answers.ANSWER_TYPES[route.event].__name__))
-            | {"headers": _answer_headers()},
-            "200": _response("It was so already", _ref("UnchangedAnswer")),
+            **_recorded(route),
+            "200": _response("It was so already", _ref("UnchangedAnswer"))
+            | {"headers": _headers(*_OF_COMMANDS)},
             **_refusals(_COMMAND_REFUSALS),
         },
     }
     if route.path_field is not None:
-        operation["parameters"] = [_path_parameter(route.path_field), _KEY_HEADER]
+        operation["parameters"].insert(0, _path_parameter(route.path_field))
     _note_roles(operation)
     return operation
+
+
+def _recorded(route: CommandRoute) -> Json:
+    """The answers of a command that led to something: at once, or once it is approved."""
+    recorded = [route.event, *route.other_events]
+    refs = [_ref(answers.ANSWER_TYPES[kind].__name__) for kind in recorded]
+    responses: Json = {}
+    if ApprovalRequested not in recorded:
+        schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
+        responses["201"] = _response("Recorded", schema)
+    if route.operation in commands.approvable() or ApprovalRequested in recorded:
+        waiting = _ref(answers.ANSWER_TYPES[ApprovalRequested].__name__)
+        responses["202"] = _response("It waits for approval", waiting)
+    for response in responses.values():
+        response["headers"] = _headers("Location", "ETag", *_OF_COMMANDS)
+    return responses
 
 
 def _batch() -> Json:
@@ -185,13 +309,17 @@ def _batch() -> Json:
         "summary": f"Up to {batches.COMMANDS_MAX} commands, each answered or all or none",
         "description": batches.BatchBody.__doc__ or "",
         "tags": ["commands"],
-        "parameters": [_KEY_HEADER],
+        "parameters": [
+            _parameter(name)
+            for name in ("IdempotencyKey", "DryRun", "AtPosition", "RequestId", "Traceparent")
+        ],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": _ref("BatchBody"), "example": example}},
         },
         "responses": {
-            "200": _response("One result a command, in order", _ref("BatchAnswer")),
+            "200": _response("One result a command, in order", _ref("BatchAnswer"))
+            | {"headers": _headers("Dry-Run", "X-Request-Id", "traceparent")},
             **_refusals(_COMMAND_REFUSALS),
             "422": {
                 "description": "Malformed as a whole, or an atomic batch of which nothing was kept",
@@ -201,6 +329,31 @@ def _batch() -> Json:
                     }
                 },
             },
+        },
+    }
+    _note_roles(operation)
+    return operation
+
+
+def _business_day() -> Json:
+    """The operation that runs a business day."""
+    example = {"business_date": "2026-02-27"}
+    operation: Json = {
+        "operationId": business_day_route.OPERATION,
+        "summary": "Run every standing order that is due, each occurrence once",
+        "description": business_day_route.BusinessDayBody.__doc__ or "",
+        "tags": ["commands"],
+        "parameters": [_parameter(name) for name in ("RequestId", "Traceparent")],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": _ref("BusinessDayBody"), "example": example}
+            },
+        },
+        "responses": {
+            "200": _response("What it came to", _ref("BusinessDay"))
+            | {"headers": _headers("X-Request-Id", "traceparent")},
+            **_refusals(_COMMAND_REFUSALS),
         },
     }
     _note_roles(operation)
@@ -232,24 +385,21 @@ def _path_parameter(name: str) -> Json:
     }
 
 
-def _answer_headers() -> Json:
-    """The headers of a recorded command's answer."""
-    return {
-        "Location": {
-            "description": "The address of what was begun, where it has one.",
-            "schema": {"type": "string"},
-        },
-        "Idempotency-Replayed": {
-            "description": "`true` where this is the first answer again.",
-            "schema": {"type": "string", "enum": ["true"]},
-        },
-    }
+def _parameter(name: str) -> Json:
+    """A reference to a parameter that many operations take."""
+    return {"$ref": f"#/components/parameters/{name}"}
+
+
+def _headers(*names: str) -> Json:
+    """References to headers of an answer."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _refusals(statuses: Sequence[int]) -> Json:
     """The problem responses of an operation."""
     return {
         str(status): _response(_REASONS[status], _ref("ProblemBody"), problems.CONTENT_TYPE)
+        | {"headers": _headers("X-Request-Id", *_WHEN_TO_RETRY.get(status, ()))}
         for status in statuses
     }
 

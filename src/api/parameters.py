@@ -9,18 +9,22 @@ from datetime import date, datetime
 from typing import Annotated, Any, Self
 
 from fastapi import Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from api.edge import CALLER
 from api.key_ring import Caller
 from api.problems import FieldError, malformed
-from ledger_core.fields import ID_CHARACTERS_MAX
+from ledger_core.errors import ValidationFailed
+from ledger_core.fields import ID_CHARACTERS_MAX, require_metadata
+from projections.entry_queries import METADATA_FILTERS_MAX
 
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1_000
 WAIT_S_DEFAULT = 5.0
 WAIT_S_MAX = 30.0
 
+_METADATA = "metadata."
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _INSTANT = re.compile(
     r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})", re.ASCII
@@ -46,6 +50,12 @@ Instant = Annotated[
     _formed(_INSTANT, "a time with its offset: 2026-01-31T12:00:00Z (a + is written %2B)"),
 ]
 Position = Annotated[int, _formed(_DIGITS, "a whole number, 0 or more")]
+Limit = Annotated[
+    int,
+    _formed(_DIGITS, "a whole number"),
+    Field(ge=1, description=f"Items a page; {LIMIT_MAX:,} at most are given, whatever is asked."),
+    AfterValidator(lambda asked: min(asked, LIMIT_MAX)),
+]
 Identifier = Annotated[str, Field(min_length=1, max_length=ID_CHARACTERS_MAX)]
 
 
@@ -92,13 +102,39 @@ class DatedQuery(AsOfQuery):
     )
 
 
+class MetadataQuery(Query):
+    """What is listed has this metadata: `metadata.<name>=<value>`, up to five times."""
+
+    # Names of metadata are the caller's own; all else that is not known is refused below.
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The metadata asked for: all of it must be there, with exactly these values."""
+        return {
+            name.removeprefix(_METADATA): str(value)
+            for name, value in (self.model_extra or {}).items()
+        }
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        """What is not known by name is metadata, in its form."""
+        if any(not name.startswith(_METADATA) for name in self.model_extra or {}):
+            raise PydanticCustomError("extra_forbidden", "known parameters only")
+        if len(self.metadata) > METADATA_FILTERS_MAX:
+            raise ValueError(f"at most {METADATA_FILTERS_MAX} names of metadata")
+        try:
+            require_metadata(self.metadata)
+        except ValidationFailed as error:
+            raise ValueError(f"metadata: {error.rule}") from None
+        return self
+
+
 class Page(Query):
     """Which page of a listing."""
 
     cursor: str | None = Field(default=None, description="The `next` of the page before.")
-    limit: Annotated[int, _formed(_DIGITS, "a whole number")] = Field(
-        default=LIMIT_DEFAULT, ge=1, le=LIMIT_MAX
-    )
+    limit: Limit = LIMIT_DEFAULT
 
 
 _OF_NO_FILTER = frozenset({"cursor", "limit", "min_position", "wait_s"})

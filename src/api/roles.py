@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from api.problems import FORBIDDEN, Problem
 from api.role_names import ROLES, Role
+from ledger_core.commands import Command, RequestApproval, tag_of
 
 _EVERYBODY: frozenset[Role] = frozenset(ROLES)
 _COUNTER: frozenset[Role] = frozenset({"teller", "admin"})
@@ -21,6 +22,12 @@ ALLOWED: Mapping[str, frozenset[Role]] = MappingProxyType(
         "withdraw": _COUNTER,
         "post_entry": _COUNTER,
         "reverse_entry": _COUNTER,
+        "allocate": _COUNTER,
+        "post_template": _COUNTER,
+        "exchange": _COUNTER,
+        "place_hold": _COUNTER,
+        "capture_hold": _COUNTER,
+        "void_hold": _COUNTER,
         "open_account": _COUNTER,
         "set_limit": _COUNTER,
         "freeze_account": _COUNTER,
@@ -29,21 +36,57 @@ ALLOWED: Mapping[str, frozenset[Role]] = MappingProxyType(
         "reopen_account": _COUNTER,
         "link_customer": _COUNTER,
         "unlink_customer": _COUNTER,
+        "create_group": _COUNTER,
+        "set_group_limit": _COUNTER,
+        "add_to_group": _COUNTER,
+        "remove_from_group": _COUNTER,
+        "close_period": _ADMIN,
+        "reopen_period": _ADMIN,
         "register_customer": _COUNTER,
         "change_profile": _COUNTER,
         "erase_customer": _ADMIN,
         "register_unit": _ADMIN,
         "set_risk_rule": _ADMIN,
+        "create_order": _COUNTER,
+        "change_order": _COUNTER,
+        "cancel_order": _COUNTER,
+        "run_business_day": _COUNTER,
+        "define_template": _ADMIN,
+        "retire_template": _ADMIN,
+        "request_approval": _COUNTER,
+        "approve_request": _COUNTER,
+        "reject_request": _COUNTER,
+        "withdraw_request": _COUNTER,
+        "set_approval_policy": _ADMIN,
         "batch": _COUNTER,
         "list_accounts": _EVERYBODY,
         "get_account": _EVERYBODY,
         "get_balance": _EVERYBODY,
         "get_statement": _EVERYBODY,
         "get_trial_balance": _EVERYBODY,
+        "list_groups": _EVERYBODY,
+        "get_group": _EVERYBODY,
+        "list_limit_changes": _EVERYBODY,
+        "get_period": _EVERYBODY,
         "list_customers": _EVERYBODY,
         "get_customer": _EVERYBODY,
         "list_risk_flags": _EVERYBODY,
+        "list_standing_orders": _EVERYBODY,
+        "get_standing_order": _EVERYBODY,
         "get_entry": _EVERYBODY,
+        "list_holds": _EVERYBODY,
+        "get_hold": _EVERYBODY,
+        "list_templates": _EVERYBODY,
+        "get_template": _EVERYBODY,
+        "list_entries": _EVERYBODY,
+        "get_entry_effect": _EVERYBODY,
+        "list_backdated": _EVERYBODY,
+        "get_totals": _EVERYBODY,
+        "get_revaluation": _EVERYBODY,
+        "list_approvals": _EVERYBODY,
+        "get_approval": _EVERYBODY,
+        "list_approval_policies": _EVERYBODY,
+        "get_approval_policy": _EVERYBODY,
         "get_info": _EVERYBODY,
         "list_events": _AUDIT,
         "get_event": _AUDIT,
@@ -54,6 +97,23 @@ ALLOWED: Mapping[str, frozenset[Role]] = MappingProxyType(
 def is_allowed(role: Role, operation: str) -> bool:
     """Whether keys of that role may call the operation."""
     return role in ALLOWED.get(operation, ())
+
+
+def may_send(role: Role, command: Command) -> bool:
+    """Whether keys of that role may send the command, and what it wraps."""
+    if isinstance(command, RequestApproval) and not is_allowed(role, tag_of(command.command)):
+        return False
+    return is_allowed(role, tag_of(command))
+
+
+def require_may_send(role: Role, command: Command) -> None:
+    """The role may send the command, and what it wraps.
+
+    Raises:
+        Problem: it may not.
+    """
+    if not may_send(role, command):
+        raise Problem(FORBIDDEN)
 
 
 def require_allowed(role: Role, operation: str) -> None:

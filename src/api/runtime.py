@@ -4,6 +4,7 @@ The HTTP server and the command line both work on a ``Runtime``, so they share o
 """
 
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
@@ -13,6 +14,7 @@ from api import api_keys, clock, embedded_postgres, migrations
 from api.role_names import Role
 from api.settings import Settings
 from ledger_core import database, log
+from ledger_core.books import Books
 from ledger_core.commands import Command
 from ledger_core.errors import LedgerBusy, LedgerNotFound
 from ledger_core.ledger import Ledger, Mode, Outcome, Submission
@@ -28,9 +30,13 @@ WRITERS_MAX = 16
 class Runtime:
     """Open resources of one process; ``close`` drains the writers and lets go of everything."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Start the embedded server where none is named, and bring the schema up to date."""
+    def __init__(self, settings: Settings, now: Callable[[], datetime] = clock.now) -> None:
+        """Start the embedded server where none is named, and bring the schema up to date.
+
+        ``now`` is the clock by which events are recorded and things fall due.
+        """
         self.settings = settings
+        self.now = now
         self.database_url = (
             settings.database_url or embedded_postgres.ensure_running(settings.data_dir).url()
         )
@@ -72,7 +78,7 @@ class Runtime:
     def create_ledger(self, name: str) -> int:
         """The id of the ledger of that name, created where there is none."""
         with self.connect("ledger_writer") as connection:
-            ledger_id = log.create_ledger(connection, name, clock.now())
+            ledger_id = log.create_ledger(connection, name, self.now())
         with self.connect("ledger_projector") as connection:
             runner.ensure_registered(connection, ledger_id)
         return ledger_id
@@ -87,7 +93,7 @@ class Runtime:
             writer = self._writers.pop(ledger_id, None)
             if writer is None:
                 ledger = Ledger(
-                    lambda: self.connect("ledger_writer"), ledger_id, clock.now, self.vault
+                    lambda: self.connect("ledger_writer"), ledger_id, self.now, self.vault
                 )
                 writer = Writer(ledger.execute, ledger.close, str(ledger_id))
             self._writers[ledger_id] = writer
@@ -118,6 +124,15 @@ class Runtime:
                     raise
                 # It was retired between the two steps: a new one takes its place.
 
+    def judge(self, ledger_id: int, submission: Submission, books: Books) -> list[Outcome]:
+        """What the commands would be answered on these books; nothing is recorded.
+
+        Raises:
+            LedgerBusy: the database cannot be reached.
+        """
+        ledger = Ledger(lambda: self.connect("ledger_writer"), ledger_id, self.now, self.vault)
+        return ledger.judge(submission, books)
+
     def execute(
         self, ledger_id: int, commands: list[Command], actor: str, mode: Mode = "each"
     ) -> list[Outcome]:
@@ -128,10 +143,17 @@ class Runtime:
         """
         return self.submit(ledger_id, Submission(commands, actor, mode)).result()
 
-    def create_key(
-        self, ledger_id: int, role: Role, name: str, expires_at: datetime | None = None
+    def create_key(  # noqa: PLR0913 - the columns of a key
+        self,
+        ledger_id: int,
+        role: Role,
+        name: str,
+        expires_at: datetime | None = None,
+        *,
+        person: str | None = None,
+        permissions: Sequence[str] = (),
     ) -> str:
-        """A new API key, shown this once."""
+        """A new API key, shown this once; see ``api_keys.create`` for what is refused."""
         with self.connect("ledger_writer") as connection:
             return api_keys.create(
                 connection,
@@ -142,6 +164,8 @@ class Runtime:
                 at=clock.now(),
                 random_bytes=clock.random_bytes,
                 expires_at=expires_at,
+                person=person,
+                permissions=permissions,
             )
 
     def close(self) -> None:

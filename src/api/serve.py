@@ -17,6 +17,7 @@ import uvicorn
 
 from api import embedded_postgres, logs
 from api.app import create_app
+from api.clockwork import Clockwork
 from api.runtime import Runtime
 
 RESTART_S_MIN = 0.5
@@ -143,6 +144,7 @@ def serve(runtime: Runtime, host: str, port: int) -> None:
         else None
     )
     projector = Projector(runtime.database_url)
+    clockwork = Clockwork(runtime, runs_orders=runtime.settings.orders == "auto")
     try:
         config = uvicorn.Config(
             create_app(runtime),
@@ -157,6 +159,7 @@ def serve(runtime: Runtime, host: str, port: int) -> None:
         with _signals_taken():
             uvicorn.Server(config).run()
     finally:
+        clockwork.stop()
         if watch is not None:
             watch.stop()
         projector.stop()

@@ -8,6 +8,7 @@ import base64
 import binascii
 import os
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import psycopg
@@ -20,18 +21,24 @@ from ledger_core.vault import KEY_BYTES
 
 PORT_MAX = 65_535
 
+Orders = Literal["auto", "manual"]
+
 
 class SettingsError(RuntimeError):
     """A setting is missing or malformed; the message says which and what it must be."""
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """Where the database and the secrets are. ``database_url`` ``None``: the embedded server."""
+    """Where the database and the secrets are. ``database_url`` ``None``: the embedded server.
+
+    ``orders``: whether a server runs standing orders by itself (``auto``), or only when asked to.
+    """
 
     data_dir: Path
     database_url: str | None
     key_encryption_key: bytes
     server_secret: bytes
+    orders: Orders = "auto"
 
     def __repr__(self) -> str:
         """Say where things are, and no secret."""
@@ -42,11 +49,12 @@ def load() -> Settings:
     """Read the settings, making secrets that do not exist yet.
 
     ``LEDGER_DATABASE_URL`` names a server to use instead of the embedded one;
-    ``LEDGER_KEY_ENCRYPTION_KEY`` and ``LEDGER_SERVER_SECRET`` hold 32 bytes in base64 each.
+    ``LEDGER_KEY_ENCRYPTION_KEY`` and ``LEDGER_SERVER_SECRET`` hold 32 bytes in base64 each;
+    ``LEDGER_ORDERS`` is ``auto`` or ``manual``.
 
     Raises:
         SettingsError: the URL is malformed; a secret is not 32 bytes in base64, or cannot be read
-            or written.
+            or written; ``LEDGER_ORDERS`` is something else.
     """
     data_dir = embedded_postgres.default_data_dir()
     keys_dir = data_dir / "keys"
@@ -55,7 +63,24 @@ def load() -> Settings:
         database_url=_database_url(),
         key_encryption_key=_secret("LEDGER_KEY_ENCRYPTION_KEY", keys_dir / "key-encryption-key"),
         server_secret=_secret("LEDGER_SERVER_SECRET", keys_dir / "server-secret"),
+        orders=_orders(),
     )
+
+
+def _orders() -> Orders:
+    """How standing orders are run.
+
+    Raises:
+        SettingsError: neither of the two ways.
+    """
+    match os.environ.get("LEDGER_ORDERS") or "auto":
+        case "auto":
+            return "auto"
+        case "manual":
+            return "manual"
+        case _:
+            msg = "LEDGER_ORDERS must be auto or manual"
+            raise SettingsError(msg)
 
 
 def _database_url() -> str | None:

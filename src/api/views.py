@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from api import cursors
+from api.caching import KEEPING, Keep, Keeping
 from api.command_routes import path_id
 from api.context import Context
 from api.cursors import Key, Place
@@ -34,12 +35,24 @@ Decimal = Annotated[str, Field(description="The same, as people write it.", exam
 
 
 class ViewRoute(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a view is read; ``operation`` is its name in the table of roles."""
+    """Where a view is read; ``operation`` is its name in the table of roles.
+
+    ``keep`` says how long an answer may be kept that is not pinned to a position. ``answer`` is
+    the type of the document where the endpoint encodes it itself, ``headers`` what it adds.
+    """
 
     path: str
     operation: str
     endpoint: Callable[..., Any]
     summary: str
+    keep: Keep = "check"
+    answer: type[msgspec.Struct] | None = None
+    headers: tuple[str, ...] = ()
+
+    def keeping(self, request: Request) -> Keeping:
+        """How long the answer to a request may be kept: what is of a past position, for good."""
+        pinned = self.keep == "check" and "as_of_position" in request.query_params
+        return Keeping("for_ever" if pinned else self.keep)
 
 
 class Answer(BaseModel):
@@ -62,12 +75,17 @@ class Listing(Reflecting):
 
 
 class Reader:
-    """The read side as one caller has it: one ledger, and nothing else."""
+    """The read side as one caller has it: one ledger, and nothing else.
 
-    def __init__(self, context: Context, caller: Caller) -> None:
+    ``keeping`` is how long the answer may be kept, and its tag; an endpoint may know better.
+    """
+
+    def __init__(self, context: Context, caller: Caller, keeping: Keeping) -> None:
         """Read for that caller."""
         self.context = context
+        self.caller = caller
         self.ledger_id = caller.ledger_id
+        self.keeping = keeping
         self._secret = context.runtime.settings.server_secret
 
     async def run(self, query: Callable[[sqlalchemy.Connection], _T]) -> _T:
@@ -120,13 +138,14 @@ class Reader:
 
 async def reader_of(request: Request) -> Reader:
     """The reader for whoever sent the request."""
-    return Reader(request.app.state.context, await caller_of(request))
+    caller = await caller_of(request)
+    return Reader(request.app.state.context, caller, request.scope[KEEPING])
 
 
 def moment(as_of: datetime | None, as_of_position: int | None, place: Place | None = None) -> AsOf:
     """The moment that a request is about; a later page is about that of the first."""
     if place is not None:
-        return AsOf(place.position)
+        return AsOf(place.position, as_of)
     return AsOf(as_of_position, as_of)
 
 

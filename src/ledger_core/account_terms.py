@@ -1,4 +1,4 @@
-"""Opening, limiting, closing and reopening accounts.
+"""Opening, closing and reopening accounts.
 
 The events are the account's own (``accounts``); this module decides them.
 """
@@ -13,10 +13,13 @@ from ledger_core.accounts import (
     AccountOpened,
     AccountReopened,
     AccountType,
-    LimitSet,
-    require_open,
 )
-from ledger_core.errors import AccountExists, AccountNotClosed, AccountNotEmpty
+from ledger_core.errors import (
+    AccountExists,
+    AccountNotClosed,
+    AccountNotEmpty,
+    KycNotCleared,
+)
 from ledger_core.fields import (
     ACCOUNT_PREFIX,
     require_id,
@@ -24,7 +27,7 @@ from ledger_core.fields import (
     require_new_id,
     require_text,
 )
-from ledger_core.money import limit_from_text, scale_of
+from ledger_core.money import limit_from_text, limit_text, scale_of
 
 if TYPE_CHECKING:
     from ledger_core.books import Books, Wants
@@ -35,8 +38,10 @@ class OpenAccount(
 ):
     """Open an account in one currency.
 
-    ``limit`` is how far below zero it may go, in minor units; null means without limit. Left out,
-    a liability account (a customer's) may not be overdrawn and any other has no limit.
+    ``limit`` is how far below zero it may go, in minor units (with a minus sign: how much must
+    stay); null means without limit. Left out, a liability account (a customer's) may not be
+    overdrawn and any other has no limit. ``ceiling`` is the most that the balance may be, open
+    incoming holds included; null means without ceiling.
     """
 
     key: str = ""
@@ -44,6 +49,7 @@ class OpenAccount(
     account_type: AccountType = "liability"
     currency: str
     limit: str | msgspec.UnsetType | None = msgspec.UNSET
+    ceiling: str | None = None
     code: str | None = None
     name: str | None = None
     customer_id: str | None = None
@@ -55,21 +61,6 @@ class OpenAccount(
             wants.accounts.add(self.account_id)
         if self.customer_id is not None:
             wants.customers.add(self.customer_id)
-
-
-class SetLimit(
-    msgspec.Struct, frozen=True, kw_only=True, tag="set_limit", forbid_unknown_fields=True
-):
-    """Set how far below zero the account may go, in minor units; null means without limit."""
-
-    key: str = ""
-    account_id: str
-    limit: str | None
-    reason: str | None = None
-
-    def needs(self, wants: "Wants") -> None:
-        """The account."""
-        wants.accounts.add(self.account_id)
 
 
 class CloseAccount(
@@ -108,17 +99,21 @@ def decide_opening(books: "Books", command: OpenAccount) -> tuple[AccountOpened,
         UnknownCurrency: not an ISO 4217 currency nor a registered unit.
         AccountExists: the id is taken.
         CustomerNotFound, CustomerErasedAlready: the owner is unknown or forgotten.
+        KycNotCleared: the owner's identification is pending or was rejected.
     """
     require_new_id(command.account_id, field="account_id", prefix=ACCOUNT_PREFIX)
     require_text(command.code, field="code")
     require_text(command.name, field="name")
     require_metadata(command.metadata)
     limit_minor = _limit_minor(command)
+    ceiling_minor = limit_from_text(command.ceiling, field="ceiling")
     scale = scale_of(command.currency, books.units)
     if command.account_id in books.accounts:
         raise AccountExists(position=books.accounts[command.account_id].terms.account_no)
     if command.customer_id is not None:
-        books.customer(command.customer_id)
+        kyc_status = books.customer(command.customer_id).kyc_status
+        if kyc_status not in (None, "cleared"):
+            raise KycNotCleared(customer_id=command.customer_id, kyc_status=kyc_status)
     return (
         AccountOpened(
             account_type=command.account_type,
@@ -130,23 +125,9 @@ def decide_opening(books: "Books", command: OpenAccount) -> tuple[AccountOpened,
             name=command.name,
             customer_id=command.customer_id,
             metadata=command.metadata,
+            ceiling_minor=ceiling_minor,
         ),
     )
-
-
-def decide_limit(books: "Books", command: SetLimit) -> tuple[LimitSet, ...]:
-    """Set the limit; ``()`` where it is so already. A limit below what is used is allowed.
-
-    Raises:
-        ValidationFailed: a malformed field.
-        AccountNotFound, AccountIsClosed: no such open account.
-    """
-    account = _changeable(books, command.account_id, command.reason)
-    limit_minor = limit_from_text(command.limit)
-    require_open(account)
-    if account.terms.limit_minor == limit_minor:
-        return ()
-    return (LimitSet(command.account_id, limit_minor, command.reason),)
 
 
 def decide_closing(books: "Books", command: CloseAccount) -> tuple[AccountClosed, ...]:
@@ -190,7 +171,8 @@ def opening_of(event: AccountOpened) -> OpenAccount:
         account_id=event.account_id,
         account_type=event.account_type,
         currency=event.currency,
-        limit=_text(event.limit_minor),
+        limit=limit_text(event.limit_minor),
+        ceiling=limit_text(event.ceiling_minor),
         code=event.code,
         name=event.name,
         customer_id=event.customer_id,
@@ -202,14 +184,7 @@ def with_default_limit(command: OpenAccount) -> OpenAccount:
     """The command with the limit that leaving it out means, as the event remembers it."""
     if command.limit is not msgspec.UNSET:
         return command
-    return msgspec.structs.replace(command, limit=_text(_limit_minor(command)))
-
-
-def limit_of(event: LimitSet) -> SetLimit:
-    """The command whose first answer this event was, without its key."""
-    return SetLimit(
-        account_id=event.account_id, limit=_text(event.limit_minor), reason=event.reason
-    )
+    return msgspec.structs.replace(command, limit=limit_text(_limit_minor(command)))
 
 
 def closing_of(event: AccountClosed) -> CloseAccount:
@@ -227,11 +202,6 @@ def _limit_minor(command: OpenAccount) -> int | None:
     if isinstance(command.limit, msgspec.UnsetType):
         return 0 if command.account_type == "liability" else None
     return limit_from_text(command.limit)
-
-
-def _text(limit_minor: int | None) -> str | None:
-    """A limit as it is written in a command."""
-    return None if limit_minor is None else str(limit_minor)
 
 
 def _changeable(books: "Books", account_id: str, reason: str | None) -> Account:

@@ -8,29 +8,44 @@ account's normal side. Knows no database and no clock.
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal, assert_never
+from typing import Literal, TypeVar, assert_never
 
 import msgspec
 
-from ledger_core.errors import AccountIsBlocked, AccountIsClosed, InsufficientFunds
+from ledger_core.errors import (
+    AccountIsBlocked,
+    AccountIsClosed,
+    InsufficientFunds,
+    LimitExceeded,
+)
 from ledger_core.fields import ACCOUNT_PREFIX
-from ledger_core.journal import JournalEntryPosted, Posting, Side
+from ledger_core.journal import (
+    HoldEvent,
+    HoldPlaced,
+    HoldReleased,
+    JournalEntryPosted,
+    Posting,
+    Side,
+)
 
 AccountType = Literal["asset", "liability", "equity", "income", "expense"]
 BlockEffect = Literal["debit", "credit", "full"]
 HolderRole = Literal["owner", "joint", "authorised"]
 AccountStatus = Literal["open", "closed"]
+_Item = TypeVar("_Item", "Block", "Holder", str)
 
 # An account with more causes to block it or more holders than this is a data error.
 BLOCKS_MAX = 50
 HOLDERS_MAX = 100
+GROUPS_MAX = 10
 
 
 class AccountOpened(msgspec.Struct, frozen=True, omit_defaults=True):
     """An account was opened; its currency and scale never change.
 
     ``limit_minor`` is how far below zero the available balance may go on the account's normal
-    side; ``None`` means without limit. ``account_id`` absent means ``acc_<position>``.
+    side (negative: how far above zero it must stay), ``ceiling_minor`` the most that it may be;
+    ``None`` means without such a limit. ``account_id`` absent means ``acc_<position>``.
     """
 
     account_type: AccountType
@@ -42,6 +57,7 @@ class AccountOpened(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str | None = None
     customer_id: str | None = None
     metadata: dict[str, str] | None = None
+    ceiling_minor: int | None = None
 
 
 class BlockPlaced(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -81,11 +97,19 @@ class AccountReopened(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class LimitSet(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The account's limit changed; ``None`` means without limit."""
+    """The account's limits changed; ``None`` means without such a limit.
+
+    With ``keeps_ceiling`` the ceiling was not named and stays as it is. ``due_at`` is set where a
+    day was named, and says from when on the change is in force: from the beginning (UTC) of the
+    day if it had been scheduled, from its recording if it was asked for on that very day.
+    """
 
     account_id: str
     limit_minor: int | None
     reason: str | None = None
+    ceiling_minor: int | None = None
+    due_at: datetime | None = None
+    keeps_ceiling: bool = False
 
 
 class AccountHolderLinked(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -105,6 +129,21 @@ class AccountHolderUnlinked(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
 
 
+class GroupMemberAdded(msgspec.Struct, frozen=True):
+    """An account joined a group."""
+
+    group_id: str
+    account_id: str
+
+
+class GroupMemberRemoved(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An account left a group."""
+
+    group_id: str
+    account_id: str
+    reason: str | None = None
+
+
 AccountEvent = (
     AccountOpened
     | BlockPlaced
@@ -114,7 +153,11 @@ AccountEvent = (
     | LimitSet
     | AccountHolderLinked
     | AccountHolderUnlinked
+    | GroupMemberAdded
+    | GroupMemberRemoved
 )
+# What changes an account's sums, not its terms.
+Movement = JournalEntryPosted | HoldEvent
 
 
 class Block(msgspec.Struct, frozen=True, order=True):
@@ -148,6 +191,13 @@ class Terms(msgspec.Struct, frozen=True):
     blocks: tuple[Block, ...] = ()
     holders: tuple[Holder, ...] = ()
     metadata: dict[str, str] | None = None
+    ceiling_minor: int | None = None
+    groups: tuple[str, ...] = ()
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a movement can be beyond any limit of the account's own."""
+        return self.limit_minor is not None or self.ceiling_minor is not None
 
 
 class Account(msgspec.Struct, frozen=True, gc=False):
@@ -177,6 +227,13 @@ class Account(msgspec.Struct, frozen=True, gc=False):
         if self.terms.normal_side == "credit":
             return self.debits_held_minor
         return self.credits_held_minor
+
+    @property
+    def incoming_held_minor(self) -> int:
+        """What open holds will bring to the account."""
+        if self.terms.normal_side == "credit":
+            return self.credits_held_minor
+        return self.debits_held_minor
 
     @property
     def available_minor(self) -> int | None:
@@ -225,6 +282,7 @@ def opened(event: AccountOpened, position: int, recorded_at: datetime) -> Accoun
         name=event.name,
         holders=() if customer_id is None else (Holder(customer_id, "owner"),),
         metadata=event.metadata,
+        ceiling_minor=event.ceiling_minor,
     )
     return Account(terms, 0, 0, 0, 0, 1, position)
 
@@ -256,42 +314,107 @@ def posted(account: Account, posting: Posting, position: int) -> Account:
     )
 
 
+def held(account: Account, side: Side, change_minor: int, position: int) -> Account:
+    """The account after a hold on one side of it grew (or, below zero, shrank) at ``position``."""
+    version = account.version if account.last_position == position else account.version + 1
+    return Account(
+        account.terms,
+        account.debits_posted_minor,
+        account.credits_posted_minor,
+        account.debits_held_minor + (change_minor if side == "debit" else 0),
+        account.credits_held_minor + (change_minor if side == "credit" else 0),
+        version,
+        position,
+    )
+
+
+def held_changes(event: Movement) -> tuple[tuple[str, Side, int], ...]:
+    """By how much a movement changes what is held: account, side, minor units (negative: less).
+
+    A capture ceases to hold what it settles and what it frees.
+    """
+    match event:
+        case HoldPlaced():
+            change_minor = event.amount_minor
+        case HoldReleased():
+            change_minor = -event.amount_minor
+        case _:
+            if event.hold_id is None:
+                return ()
+            debit, credit = event.postings
+            change_minor = -(debit.amount_minor + event.freed_minor)
+            return (
+                (debit.account_id, "debit", change_minor),
+                (credit.account_id, "credit", change_minor),
+            )
+    return (
+        (event.debit_account_id, "debit", change_minor),
+        (event.credit_account_id, "credit", change_minor),
+    )
+
+
+def moved(account: Account, event: Movement, position: int) -> Account:
+    """The account after all that one movement does to it: postings, and what is held."""
+    account_id = account.terms.account_id
+    if isinstance(event, JournalEntryPosted):
+        for posting in event.postings:
+            if posting.account_id == account_id:
+                account = posted(account, posting, position)
+    for held_id, side, change_minor in held_changes(event):
+        if held_id == account_id:
+            account = held(account, side, change_minor, position)
+    return account
+
+
 def evolve(account: Account, event: AccountEvent, position: int) -> Account:
     """The account after an event on its terms; ``AccountOpened`` begins one: see ``opened``."""
-    terms = account.terms
+    return msgspec.structs.replace(
+        account,
+        terms=_with(account.terms, **_changes(account.terms, event)),
+        version=account.version + 1,
+        last_position=position,
+    )
+
+
+def _changes(terms: Terms, event: AccountEvent) -> dict[str, object]:
+    """The terms that an event changes, as they are after it."""
     match event:
-        case BlockPlaced(cause=cause, effect=effect):
-            changed = _with(terms, blocks=tuple(sorted({*terms.blocks, Block(cause, effect)})))
-        case BlockLifted(cause=cause, effect=effect):
-            lifted = Block(cause, effect)
-            changed = _with(terms, blocks=tuple(b for b in terms.blocks if b != lifted))
+        case BlockPlaced() | BlockLifted():
+            return {"blocks": _changed(terms.blocks, Block(event.cause, event.effect), event)}
+        case AccountHolderLinked() | AccountHolderUnlinked():
+            holder = Holder(event.customer_id, event.role)
+            return {"holders": _changed(terms.holders, holder, event)}
+        case GroupMemberAdded() | GroupMemberRemoved():
+            return {"groups": _changed(terms.groups, event.group_id, event)}
         case AccountClosed():
-            changed = _with(terms, status="closed")
+            return {"status": "closed"}
         case AccountReopened():
-            changed = _with(terms, status="open")
-        case LimitSet(limit_minor=limit_minor):
-            changed = _with(terms, limit_minor=limit_minor)
-        case AccountHolderLinked(customer_id=customer_id, role=role):
-            held = {*terms.holders, Holder(customer_id, role)}
-            changed = _with(terms, holders=tuple(sorted(held)))
-        case AccountHolderUnlinked(customer_id=customer_id, role=role):
-            ended = Holder(customer_id, role)
-            changed = _with(terms, holders=tuple(h for h in terms.holders if h != ended))
+            return {"status": "open"}
+        case LimitSet():
+            ceiling_minor = terms.ceiling_minor if event.keeps_ceiling else event.ceiling_minor
+            return {"limit_minor": event.limit_minor, "ceiling_minor": ceiling_minor}
         case AccountOpened():
             msg = "an account is opened once; replaying its opening onto it is a bug"
             raise AssertionError(msg)
         case _:
             assert_never(event)
-    return msgspec.structs.replace(
-        account, terms=changed, version=account.version + 1, last_position=position
-    )
 
 
-def accounts_of(event: JournalEntryPosted | AccountEvent, position: int) -> Iterable[str]:
+def _changed(present: tuple[_Item, ...], item: _Item, event: AccountEvent) -> tuple[_Item, ...]:
+    """What is in force after an event that adds an item, or takes it away; in order."""
+    others = [other for other in present if other != item]
+    if isinstance(event, BlockPlaced | AccountHolderLinked | GroupMemberAdded):
+        others.append(item)
+    return tuple(sorted(others))
+
+
+def accounts_of(event: Movement | AccountEvent, position: int) -> Iterable[str]:
     """The ids of the accounts that an event touches, each once, in posting order."""
     match event:
         case JournalEntryPosted(postings=postings):
             return dict.fromkeys(posting.account_id for posting in postings)
+        case HoldPlaced() | HoldReleased():
+            return (event.debit_account_id, event.credit_account_id)
         case AccountOpened():
             return (account_id_at(event, position),)
         case _:
@@ -322,29 +445,56 @@ def require_not_blocked(account: Account, side: Side) -> None:
 
 
 def require_within_limit(before: Account, after: Account) -> None:
-    """An entry leaves the account within its limit, or closer to it than it was.
+    """A movement leaves the account within its limits, or closer to them than it was.
 
-    Exactly reaching the limit is allowed, and so is any entry whose net effect does not lower
-    the balance, even on an account that is beyond its limit already.
+    Exactly reaching a limit is allowed, and so is any movement whose net effect does not take the
+    balance further beyond it, even on an account that is beyond its limit already. Open holds
+    count on the side on which they will be posted.
 
     Raises:
-        InsufficientFunds: with what was available, the limit, and what the entry takes.
+        InsufficientFunds: with what was available, the limit, and what the movement takes.
+        LimitExceeded: with what the balance may grow to, and what it would grow to.
     """
-    if before.terms.limit_minor is None:
-        return
-    available_minor = before.available_minor
-    left_minor = after.available_minor
-    if available_minor is None or left_minor is None or left_minor >= 0:
-        return
-    if left_minor < available_minor:
-        raise InsufficientFunds(
-            account_id=before.terms.account_id,
-            posted_minor=str(before.posted_minor),
-            held_minor=str(before.outgoing_held_minor),
-            available_minor=str(available_minor),
-            limit_minor=str(before.terms.limit_minor),
-            needed_minor=str(available_minor - left_minor),
-        )
+    terms = before.terms
+    if terms.limit_minor is not None:
+        left_minor = after.posted_minor - after.outgoing_held_minor + terms.limit_minor
+        if left_minor < 0:
+            available_minor = before.posted_minor - before.outgoing_held_minor + terms.limit_minor
+            if left_minor < available_minor:
+                raise InsufficientFunds(
+                    account_id=terms.account_id,
+                    posted_minor=str(before.posted_minor),
+                    held_minor=str(before.outgoing_held_minor),
+                    available_minor=str(available_minor),
+                    limit_minor=str(terms.limit_minor),
+                    needed_minor=str(available_minor - left_minor),
+                )
+    if terms.ceiling_minor is not None:
+        reached_minor = after.posted_minor + after.incoming_held_minor
+        present_minor = before.posted_minor + before.incoming_held_minor
+        if reached_minor > max(terms.ceiling_minor, present_minor):
+            raise LimitExceeded(
+                account_id=terms.account_id,
+                posted_minor=str(before.posted_minor),
+                held_minor=str(before.incoming_held_minor),
+                ceiling_minor=str(terms.ceiling_minor),
+                reached_minor=str(reached_minor),
+            )
+
+
+def headroom(account: Account, side: Side) -> int:
+    """How much a balancing movement may post on that side, in minor units: never negative.
+
+    On the side that lowers the balance, what is available; on the other, what its ceiling leaves.
+    An account without the limit in question counts as one that may come to zero: its postings on
+    the other side are what can be balanced (as TigerBeetle's balancing transfers do).
+    """
+    terms = account.terms
+    if side == terms.normal_side:
+        most_minor = terms.ceiling_minor or 0
+        return max(0, most_minor - account.posted_minor - account.incoming_held_minor)
+    limit_minor = terms.limit_minor or 0
+    return max(0, account.posted_minor - account.outgoing_held_minor + limit_minor)
 
 
 def _with(terms: Terms, **changes: object) -> Terms:

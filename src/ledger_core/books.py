@@ -6,6 +6,7 @@ be taken back to a savepoint, so that a refused atomic batch or a failed transac
 trace. It reads no database: the shell loads what the commands of a transaction ``Wants``.
 """
 
+import heapq
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
@@ -13,9 +14,19 @@ from typing import Any, TypeVar
 import msgspec
 
 from ledger_core import accounts as account_rules
-from ledger_core.accounts import Account, AccountEvent, AccountOpened
+from ledger_core import kept as kept_states
+from ledger_core.account_limits import LimitChangeScheduled
+from ledger_core.accounts import Account, AccountEvent, AccountOpened, Movement
+from ledger_core.approval_policies import ApprovalPolicySet
+from ledger_core.approvals import ApprovalEvent
 from ledger_core.bank_statements import BankStatementImported
-from ledger_core.customers import Customer, CustomerErased, CustomerEvent, CustomerRegistered
+from ledger_core.customers import (
+    Customer,
+    CustomerErased,
+    CustomerEvent,
+    CustomerProfileChanged,
+    CustomerRegistered,
+)
 from ledger_core.errors import (
     AccountNotFound,
     CustomerErasedAlready,
@@ -24,23 +35,40 @@ from ledger_core.errors import (
     EntryNotFound,
     ReferenceConflict,
 )
-from ledger_core.journal import JournalEntryPosted, entry_id_at
+from ledger_core.group import GroupCreated, GroupLimitSet
+from ledger_core.journal import HoldEvent, HoldPlaced, HoldReleased, JournalEntryPosted, entry_id_at
+from ledger_core.kept import Place, State
+from ledger_core.period import PeriodEvent
+from ledger_core.refusals import CommandRefused
 from ledger_core.risk_rules import RiskRuleSet
+from ledger_core.standing_order import OrderEvent
+from ledger_core.template import TemplateEvent
 from ledger_core.unchanged import NothingChanged
 from ledger_core.units import UnitRegistered
 
 Event = (
     JournalEntryPosted
+    | HoldEvent
     | AccountEvent
+    | LimitChangeScheduled
+    | GroupCreated
+    | GroupLimitSet
+    | PeriodEvent
     | CustomerEvent
     | UnitRegistered
     | RiskRuleSet
     | BankStatementImported
     | NothingChanged
+    | CommandRefused
+    | OrderEvent
+    | TemplateEvent
+    | ApprovalPolicySet
+    | ApprovalEvent
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MISSING = object()
+_Name = TypeVar("_Name")
 _Value = TypeVar("_Value")
 
 
@@ -52,6 +80,18 @@ class Wants:
     customers: set[str] = field(default_factory=set)
     entries: set[str] = field(default_factory=set)
     references: set[str] = field(default_factory=set)
+    kept: set[Place] = field(default_factory=set)
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks: the actor that events name, the person behind it, and what that person may do."""
+
+    actor: str = "ledger"
+    person: str = "ledger"
+    permissions: frozenset[str] = frozenset()
+
+
+NOBODY = Caller()
 
 
 class EntryFacts(msgspec.Struct, frozen=True):
@@ -68,13 +108,20 @@ class Books:
     """One ledger's state after ``position`` events, the last recorded at ``recorded_at``."""
 
     __slots__ = (
+        "_due_order",
         "_undo",
         "accounts",
+        "caller",
         "customers",
+        "due",
+        "due_after",
+        "due_known_until",
         "entries",
         "position",
         "recorded_at",
         "references",
+        "residents",
+        "states",
         "units",
     )
 
@@ -87,8 +134,19 @@ class Books:
         self.units: dict[str, int] = {}
         self.entries: dict[str, EntryFacts] = {}
         self.references: dict[str, int] = {}
+        # Every kept state in memory, and when those among them fall due that ever do.
+        self.states: dict[Place, State] = {}
+        self.due: dict[Place, datetime] = {}
+        # Those of the resident kinds once more, by kind.
+        self.residents: dict[str, dict[str, State]] = {}
+        # The stored states are in memory, or resolved since, that fall due before this time; the
+        # last of them that was loaded, by its due time, kind and id.
+        self.due_known_until = _EPOCH
+        self.due_after: tuple[datetime, str, str] = (_EPOCH, "", "")
+        self._due_order: list[tuple[datetime, Place]] = []
+        self.caller = NOBODY
         # Any: one list for dictionaries of several types; ``_set`` ties each value to its own.
-        self._undo: list[tuple[dict[str, Any], str, Any]] = []
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
 
     @property
     def today(self) -> date:
@@ -120,6 +178,14 @@ class Books:
             raise CustomerErasedAlready
         return customer
 
+    def kept(self, kind: str, kept_id: str) -> State | None:
+        """The kept state of that kind and id, or ``None``."""
+        return self.states.get((kind, kept_id))
+
+    def kept_of(self, kind: str) -> list[State]:
+        """Every state of a resident kind, in the order of their ids."""
+        return [state for _, state in sorted(self.residents.get(kind, {}).items())]
+
     def entry(self, entry_id: str, *, field: str) -> EntryFacts:
         """The journal entry of that id.
 
@@ -135,11 +201,14 @@ class Books:
         """No other entry has this id or this business reference.
 
         Raises:
-            EntryExists: the id is taken.
+            EntryExists: the id is taken, by an entry or a hold.
             ReferenceConflict: the reference is taken, with the position of its entry.
         """
         if entry_id is not None and entry_id in self.entries:
             raise EntryExists(position=self.entries[entry_id].position)
+        hold = None if entry_id is None else self.kept("hold", entry_id)
+        if hold is not None:
+            raise EntryExists(position=hold.position)
         if reference is not None and reference in self.references:
             raise ReferenceConflict(position=self.references[reference])
 
@@ -155,16 +224,45 @@ class Books:
             case CustomerRegistered():
                 customer = Customer.registered(event, position)
                 self._set(self.customers, customer.customer_id, customer)
-            case CustomerErased(customer_id=customer_id):
+            case (
+                CustomerProfileChanged(customer_id=customer_id)
+                | CustomerErased(customer_id=customer_id)
+            ):
                 customer = self.customers[customer_id]
                 self._set(self.customers, customer_id, customer.evolve(event, position))
             case UnitRegistered(code=code, scale=scale):
                 self._set(self.units, code, scale)
-            case RiskRuleSet() | BankStatementImported() | NothingChanged():
+            case HoldPlaced() | HoldReleased():
+                self._record_hold(event, position)
+            case RiskRuleSet() | BankStatementImported() | NothingChanged() | CommandRefused():
                 pass
             case _:
                 self._record_other(event, position)
+        for keeper, kept_id in kept_states.touched(event, position):
+            place = (keeper.kind, kept_id)
+            state = keeper.evolve(self.states.get(place), event, position, self.recorded_at)
+            self._set(self.states, place, state)
+            if keeper.resident:
+                self._set(self.residents.setdefault(keeper.kind, {}), kept_id, state)
+            self._note_due(place, state)
         return position
+
+    def _note_due(self, place: Place, state: State) -> None:
+        """Remember when a state falls due, or that it does not any more."""
+        due_at = kept_states.due_at(state)
+        if due_at is not None:
+            self._set(self.due, place, due_at)
+            heapq.heappush(self._due_order, (due_at, place))
+        elif place in self.due:
+            self._undo.append((self.due, place, self.due.pop(place)))
+
+    def _record_hold(self, event: HoldEvent, position: int) -> None:
+        """Take in what a hold or its release does to both accounts."""
+        for account_id in account_rules.accounts_of(event, position):
+            after = account_rules.moved(self.accounts[account_id], event, position)
+            self._set(self.accounts, account_id, after)
+        if isinstance(event, HoldPlaced) and event.reference is not None:
+            self._set(self.references, event.reference, position)
 
     def _record_other(self, event: Event, position: int) -> None:
         """Take in an event on one account's terms or one customer's profile."""
@@ -182,6 +280,10 @@ class Books:
             before = accounts[account_id]
             undo.append((accounts, account_id, before))
             accounts[account_id] = account_rules.posted(before, posting, position)
+        if event.hold_id is not None:
+            for account_id, side, change_minor in account_rules.held_changes(event):
+                after = account_rules.held(accounts[account_id], side, change_minor, position)
+                self._set(accounts, account_id, after)
         entry_id = event.entry_id
         if entry_id is not None or event.reverses is not None or event.reference is not None:
             self._record_identities(event, position)
@@ -213,32 +315,68 @@ class Books:
             case AccountOpened():
                 account = account_rules.opened(event, position, recorded_at)
                 self.accounts.setdefault(account.terms.account_id, account)
-            case JournalEntryPosted():
+            case JournalEntryPosted() | HoldPlaced() | HoldReleased():
                 for account_id in account_rules.accounts_of(event, position):
                     self._catch_up_account(account_id, event, position)
             case CustomerRegistered():
                 customer = Customer.registered(event, position)
                 self.customers.setdefault(customer.customer_id, customer)
-            case CustomerErased(customer_id=customer_id):
+            case (
+                CustomerProfileChanged(customer_id=customer_id)
+                | CustomerErased(customer_id=customer_id)
+            ):
                 customer = self.customers[customer_id]
-                self.customers[customer_id] = customer.evolve(event, position)
+                if customer.last_position < position:
+                    self.customers[customer_id] = customer.evolve(event, position)
             case UnitRegistered(code=code, scale=scale):
                 self.units[code] = scale
             case _:
                 if isinstance(event, AccountEvent):
                     self._catch_up_account(event.account_id, event, position)
+        self._catch_up_kept(event, position)
+
+    def _catch_up_kept(self, event: Event, position: int) -> None:
+        """Bring kept states up to an event, unless their snapshots count it already."""
+        for keeper, kept_id in kept_states.touched(event, position):
+            place = (keeper.kind, kept_id)
+            state = self.states.get(place)
+            if state is None or state.last_position < position:
+                self.keep(place, keeper.evolve(state, event, position, self.recorded_at))
+
+    def keep(self, place: Place, state: State) -> None:
+        """Hold a state in memory as the log or its snapshot has it. Cannot be rolled back."""
+        self.states[place] = state
+        if kept_states.KEEPERS[place[0]].resident:
+            self.residents.setdefault(place[0], {})[place[1]] = state
+        due_at = kept_states.due_at(state)
+        if due_at is not None:
+            self.due[place] = due_at
+            heapq.heappush(self._due_order, (due_at, place))
+        else:
+            self.due.pop(place, None)
+
+    def next_due(self) -> list[Place]:
+        """What falls due at the present time of recording or before, earliest first.
+
+        To be asked when nothing is under way that could be rolled back.
+        """
+        order, due = self._due_order, self.due
+        found: list[Place] = []
+        while order and order[0][0] <= self.recorded_at:
+            moment, place = heapq.heappop(order)
+            if due.get(place) == moment and place not in found[-1:]:
+                found.append(place)
+        return found
 
     def _catch_up_account(
-        self, account_id: str, event: JournalEntryPosted | AccountEvent, position: int
+        self, account_id: str, event: Movement | AccountEvent, position: int
     ) -> None:
         """Bring one account up to an event, unless its snapshot counts it already."""
         account = self.accounts[account_id]
         if account.last_position >= position:
             return
-        if isinstance(event, JournalEntryPosted):
-            for posting in event.postings:
-                if posting.account_id == account_id:
-                    account = account_rules.posted(account, posting, position)
+        if isinstance(event, JournalEntryPosted | HoldPlaced | HoldReleased):
+            account = account_rules.moved(account, event, position)
         else:
             account = account_rules.evolve(account, event, position)
         self.accounts[account_id] = account
@@ -264,7 +402,7 @@ class Books:
         self.entries.clear()
         self.references.clear()
 
-    def _set(self, values: dict[str, _Value], name: str, value: _Value) -> None:
+    def _set(self, values: dict[_Name, _Value], name: _Name, value: _Value) -> None:
         """Set one value, remembering the one before."""
         self._undo.append((values, name, values.get(name, _MISSING)))
         values[name] = value

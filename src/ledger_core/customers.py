@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 PERSONAL_FIELDS = frozenset(
     {"name", "birth_date", "email", "phone", "address", "identity_number", "tax_number"}
 )
-PUBLIC_FIELDS = frozenset({"language", "segment", "residence_country"})
+PUBLIC_FIELDS = frozenset({"language", "segment", "residence_country", "kyc_status"})
+KYC_STATUSES = ("pending", "cleared", "rejected")
+"""How far the bank knows who the customer is; a customer without a status is not judged by it."""
 PROFILE_FIELDS = PERSONAL_FIELDS | PUBLIC_FIELDS
 
 
@@ -65,17 +67,28 @@ class Customer(msgspec.Struct, frozen=True):
     subject: str
     erased: bool
     last_position: int
+    kyc_status: str | None = None
 
     @classmethod
     def registered(cls, event: CustomerRegistered, position: int) -> "Customer":
         """The customer after registration."""
-        return cls(customer_id_at(event, position), position, event.subject, False, position)  # noqa: FBT003
+        return cls(
+            customer_id_at(event, position),
+            position,
+            event.subject,
+            erased=False,
+            last_position=position,
+            kyc_status=event.public.get("kyc_status"),
+        )
 
     def evolve(self, event: CustomerProfileChanged | CustomerErased, position: int) -> "Customer":
         """The customer after a later event."""
-        return msgspec.structs.replace(
-            self, erased=self.erased or isinstance(event, CustomerErased), last_position=position
-        )
+        if isinstance(event, CustomerErased):
+            return msgspec.structs.replace(self, erased=True, last_position=position)
+        kyc_status = event.public.get("kyc_status", self.kyc_status)
+        if "kyc_status" in event.cleared:
+            kyc_status = None
+        return msgspec.structs.replace(self, kyc_status=kyc_status, last_position=position)
 
 
 def customer_id_at(event: CustomerRegistered, position: int) -> str:
@@ -149,6 +162,9 @@ def require_profile(profile: dict[str, str | None], *, field: str) -> None:
         require_text(value, field=f"{field}.{name}")
         if value is not None and value != value.strip():
             raise ValidationFailed(f"{field}.{name}", "no outer blanks")
+    kyc_status = profile.get("kyc_status")
+    if kyc_status is not None and kyc_status not in KYC_STATUSES:
+        raise ValidationFailed(f"{field}.kyc_status", f"one of {', '.join(KYC_STATUSES)}")
 
 
 def check_registration(books: "Books", command: RegisterCustomer) -> None:

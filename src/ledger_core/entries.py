@@ -1,11 +1,17 @@
 """General journal entries: any number of postings, balanced in every currency."""
 
-from datetime import date
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from ledger_core.booking import require_bookable, require_currency, require_entry_fields
+from ledger_core.booking import (
+    EntryFields,
+    book,
+    entry_of,
+    fields_of,
+    require_currency,
+    require_fields,
+)
 from ledger_core.fields import require_id
 from ledger_core.journal import (
     JournalEntryPosted,
@@ -30,25 +36,16 @@ class PostingLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class PostEntry(
-    msgspec.Struct, frozen=True, kw_only=True, tag="post_entry", forbid_unknown_fields=True
+    EntryFields, frozen=True, kw_only=True, tag="post_entry", forbid_unknown_fields=True
 ):
     """Book an entry of 2 to 1,000 postings."""
 
-    key: str = ""
     postings: tuple[PostingLine, ...]
-    value_date: date | None = None
-    entry_id: str | None = None
-    reference: str | None = None
-    description: str | None = None
-    metadata: dict[str, str] | None = None
 
     def needs(self, wants: "Wants") -> None:
         """All accounts, and whether chosen identities are free."""
         wants.accounts.update(line.account_id for line in self.postings)
-        if self.entry_id is not None:
-            wants.entries.add(self.entry_id)
-        if self.reference is not None:
-            wants.references.add(self.reference)
+        self.wants_identities(wants)
 
 
 def decide(books: "Books", command: PostEntry) -> tuple[JournalEntryPosted, ...]:
@@ -58,11 +55,11 @@ def decide(books: "Books", command: PostEntry) -> tuple[JournalEntryPosted, ...]
         ValidationFailed: a malformed field.
         Unbalanced: debits and credits differ in some currency.
         AccountNotFound, UnknownCurrency, CurrencyMismatch: an account does not fit.
-        AccountIsClosed, AccountIsBlocked, EntryExists, ReferenceConflict, InsufficientFunds:
-            see ``booking.require_bookable``.
+        AccountIsClosed, AccountIsBlocked, EntryExists, ReferenceConflict, PeriodIsClosed,
+        VersionConflict, ConditionFailed, InsufficientFunds, LimitExceeded: see ``booking.book``.
     """
     require_posting_count(len(command.postings))
-    require_entry_fields(command.entry_id, command.reference, command.description, command.metadata)
+    require_fields(command)
     postings = tuple(_posting(line, index) for index, line in enumerate(command.postings))
     require_balanced(postings)
     accounts = [
@@ -71,17 +68,7 @@ def decide(books: "Books", command: PostEntry) -> tuple[JournalEntryPosted, ...]
     ]
     for account, posting in zip(accounts, postings, strict=True):
         require_currency(books, account, posting.currency)
-    entry = JournalEntryPosted(
-        "journal",
-        postings,
-        command.value_date,
-        command.entry_id,
-        command.reference,
-        command.description,
-        command.metadata,
-    )
-    require_bookable(books, entry)
-    return (entry,)
+    return (book(books, command, entry_of(command, "journal", postings)),)
 
 
 def command_of(event: JournalEntryPosted) -> PostEntry:
@@ -96,11 +83,7 @@ def command_of(event: JournalEntryPosted) -> PostEntry:
             )
             for posting in event.postings
         ),
-        value_date=event.value_date,
-        entry_id=event.entry_id,
-        reference=event.reference,
-        description=event.description,
-        metadata=event.metadata,
+        **fields_of(event),
     )
 
 

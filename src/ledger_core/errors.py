@@ -152,6 +152,146 @@ class CustomerErasedAlready(RuleViolation):
     sentence = "The customer's personal data has been erased."
 
 
+class LimitExceeded(RuleViolation):
+    """The movement would take the account or group above its ceiling."""
+
+    code = "limit_exceeded"
+    sentence = "The movement would take the balance beyond its limit."
+
+
+class PeriodIsClosed(RuleViolation):
+    """The value date lies in a closed period, and the ledger refuses late postings."""
+
+    code = "period_closed"
+    sentence = "The value date lies in a closed period."
+
+
+class VersionConflict(RuleViolation):
+    """An account has another version than the caller assumed."""
+
+    code = "version_conflict"
+    sentence = "The account has changed since the version that the caller assumed."
+
+
+class ConditionFailed(RuleViolation):
+    """A balance would not be as the caller demanded."""
+
+    code = "condition_failed"
+    sentence = "A balance would not meet the condition that the caller set."
+
+
+class NotAHold(RuleViolation):
+    """The id names a journal entry, not a hold."""
+
+    code = "not_a_hold"
+    sentence = "The id names a journal entry, not a hold."
+
+
+class HoldMismatch(RuleViolation):
+    """What the caller says of the hold is not what it is."""
+
+    code = "hold_mismatch"
+    sentence = "The hold is not as the request says."
+
+
+class ExceedsHold(RuleViolation):
+    """More was asked for than the hold still holds."""
+
+    code = "exceeds_hold"
+    sentence = "More was asked for than the hold still holds."
+
+
+class HoldAlreadyCaptured(RuleViolation):
+    """The hold was captured; it resolves once."""
+
+    code = "hold_already_captured"
+    sentence = "The hold has been captured already."
+
+
+class HoldAlreadyVoided(RuleViolation):
+    """The hold was voided; it resolves once."""
+
+    code = "hold_already_voided"
+    sentence = "The hold has been voided already."
+
+
+class HoldHasExpired(RuleViolation):
+    """The hold expired at its due time."""
+
+    code = "hold_expired"
+    sentence = "The hold has expired."
+
+
+class KycNotCleared(RuleViolation):
+    """The customer's identity is not cleared, so no account is opened."""
+
+    code = "kyc_not_cleared"
+    sentence = "The customer's identification is not cleared."
+
+
+class OrderEnded(RuleViolation):
+    """The standing order is cancelled or has run for the last time."""
+
+    code = "order_ended"
+    sentence = "The standing order is cancelled or has run for the last time."
+
+
+class ApprovalNeeded(RuleViolation):
+    """A command of an atomic batch would have to wait for approval, so it is not all or nothing."""
+
+    code = "approval_needed"
+    sentence = "The command needs approval, which cannot be waited for in an atomic batch."
+
+
+class MakerCannotApprove(RuleViolation):
+    """Who made a request may withdraw it, but not approve it."""
+
+    code = "maker_cannot_approve"
+    sentence = "Whoever made the request may not approve it."
+
+
+class AlreadyVoted(RuleViolation):
+    """The person has voted on the request; a person has one vote."""
+
+    code = "already_voted"
+    sentence = "This person has voted on the request already."
+
+
+class NotPermitted(RuleViolation):
+    """The person holds none of the permissions that the request needs."""
+
+    code = "not_permitted"
+    sentence = "The person holds none of the permissions that are needed."
+
+
+class AlreadyCompleted(RuleViolation):
+    """The request was approved by all who had to, and its command has run."""
+
+    code = "already_completed"
+    sentence = "The request is completed already."
+
+
+class AlreadyRejected(RuleViolation):
+    """The request was rejected."""
+
+    code = "already_rejected"
+    sentence = "The request has been rejected already."
+
+
+class AlreadyWithdrawn(RuleViolation):
+    """The request was withdrawn by its maker."""
+
+    code = "already_withdrawn"
+    sentence = "The request has been withdrawn already."
+
+
+class RateMissing(RuleViolation):
+    """A report in another currency needs a rate that was not given."""
+
+    code = "rate_missing"
+    sentence = "A rate that the report needs was not given."
+
+
 class AccountExists(Conflict):
     """Another account has that id."""
 
@@ -180,6 +320,34 @@ class EntryExists(Conflict):
     sentence = "A journal entry with that id exists already."
 
 
+class HoldExists(Conflict):
+    """Another hold has that id."""
+
+    code = "hold_exists"
+    sentence = "A hold with that id exists already, with other content."
+
+
+class GroupExists(Conflict):
+    """Another group has that id."""
+
+    code = "group_exists"
+    sentence = "A group with that id exists already, with other content."
+
+
+class OrderExists(Conflict):
+    """Another standing order has that id."""
+
+    code = "order_exists"
+    sentence = "A standing order with that id exists already, with other content."
+
+
+class ApprovalExists(Conflict):
+    """Another approval request has that id."""
+
+    code = "approval_exists"
+    sentence = "An approval request with that id exists already, with other content."
+
+
 class ReferenceConflict(Conflict):
     """The business reference is taken by another entry of this ledger."""
 
@@ -199,6 +367,13 @@ class BatchFailed(RuleViolation):
 
     code = "batch_failed"
     sentence = "Another item of the same atomic batch was refused, so nothing was kept."
+
+
+class RepeatedInBatch(RuleViolation):
+    """Two items of one atomic batch are the same command: one key or chosen id, twice."""
+
+    code = "repeated_in_batch"
+    sentence = "An earlier item of the same atomic batch has this key or id."
 
 
 class NotAttempted(RuleViolation):
@@ -227,6 +402,48 @@ class EntryNotFound(NotFound):
 
     code = "entry_not_found"
     sentence = "There is no such journal entry in this ledger."
+
+
+class HoldNotFound(NotFound):
+    """No such hold in this ledger."""
+
+    code = "hold_not_found"
+    sentence = "There is no such hold in this ledger."
+
+
+class TemplateNotFound(NotFound):
+    """No such posting template in this ledger."""
+
+    code = "template_not_found"
+    sentence = "There is no such posting template in this ledger."
+
+
+class GroupNotFound(NotFound):
+    """No such account group in this ledger."""
+
+    code = "group_not_found"
+    sentence = "There is no such account group in this ledger."
+
+
+class OrderNotFound(NotFound):
+    """No such standing order in this ledger."""
+
+    code = "order_not_found"
+    sentence = "There is no such standing order in this ledger."
+
+
+class PolicyNotFound(NotFound):
+    """No such approval policy in this ledger."""
+
+    code = "policy_not_found"
+    sentence = "There is no such approval policy in this ledger."
+
+
+class ApprovalNotFound(NotFound):
+    """No such approval request in this ledger."""
+
+    code = "approval_not_found"
+    sentence = "There is no such approval request in this ledger."
 
 
 class LedgerNotFound(NotFound):

@@ -8,12 +8,13 @@ up to the present shape by its upcaster when it is loaded. Bytes are the compact
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, assert_never, cast
+from typing import Any, cast, get_args
 
 import msgspec
 from typing_extensions import TypeIs
 
-from ledger_core import unchanged
+from ledger_core import kept, refusals, standing_order, template, unchanged
+from ledger_core.account_limits import LimitChangeScheduled
 from ledger_core.accounts import (
     AccountClosed,
     AccountEvent,
@@ -23,8 +24,20 @@ from ledger_core.accounts import (
     AccountReopened,
     BlockLifted,
     BlockPlaced,
+    GroupMemberAdded,
+    GroupMemberRemoved,
     LimitSet,
     accounts_of,
+)
+from ledger_core.approval_policies import ApprovalPolicySet
+from ledger_core.approvals import (
+    ApprovalCompleted,
+    ApprovalEvent,
+    ApprovalFailed,
+    ApprovalGiven,
+    ApprovalRejected,
+    ApprovalRequested,
+    ApprovalWithdrawn,
 )
 from ledger_core.bank_statements import BankStatementImported
 from ledger_core.books import Event
@@ -34,8 +47,26 @@ from ledger_core.customers import (
     CustomerRegistered,
     customer_id_at,
 )
-from ledger_core.journal import POSTINGS_MIN, JournalEntryPosted
+from ledger_core.group import GroupCreated, GroupLimitSet
+from ledger_core.journal import (
+    POSTINGS_MIN,
+    HoldEvent,
+    HoldPlaced,
+    HoldReleased,
+    JournalEntryPosted,
+)
+from ledger_core.period import PeriodClosed, PeriodReopened
+from ledger_core.refusals import CommandRefused
 from ledger_core.risk_rules import RiskRuleSet
+from ledger_core.standing_order import (
+    OrderEvent,
+    StandingOrderCancelled,
+    StandingOrderChanged,
+    StandingOrderCreated,
+    StandingOrderRan,
+    StandingOrderRunRefused,
+)
+from ledger_core.template import TemplateDefined, TemplateRetired
 from ledger_core.unchanged import NothingChanged
 from ledger_core.units import UnitRegistered
 
@@ -56,14 +87,23 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
 _TYPES: Mapping[str, tuple[type, int]] = MappingProxyType(
     {
         "JournalEntryPosted": (JournalEntryPosted, 1),
+        "HoldPlaced": (HoldPlaced, 1),
+        "HoldReleased": (HoldReleased, 1),
         "AccountOpened": (AccountOpened, 1),
         "BlockPlaced": (BlockPlaced, 1),
         "BlockLifted": (BlockLifted, 1),
         "AccountClosed": (AccountClosed, 1),
         "AccountReopened": (AccountReopened, 1),
         "LimitSet": (LimitSet, 1),
+        "LimitChangeScheduled": (LimitChangeScheduled, 1),
         "AccountHolderLinked": (AccountHolderLinked, 1),
         "AccountHolderUnlinked": (AccountHolderUnlinked, 1),
+        "GroupCreated": (GroupCreated, 1),
+        "GroupLimitSet": (GroupLimitSet, 1),
+        "GroupMemberAdded": (GroupMemberAdded, 1),
+        "GroupMemberRemoved": (GroupMemberRemoved, 1),
+        "PeriodClosed": (PeriodClosed, 1),
+        "PeriodReopened": (PeriodReopened, 1),
         "CustomerRegistered": (CustomerRegistered, 1),
         "CustomerProfileChanged": (CustomerProfileChanged, 1),
         "CustomerErased": (CustomerErased, 1),
@@ -71,6 +111,21 @@ _TYPES: Mapping[str, tuple[type, int]] = MappingProxyType(
         "RiskRuleSet": (RiskRuleSet, 1),
         "BankStatementImported": (BankStatementImported, 1),
         "NothingChanged": (NothingChanged, 1),
+        "CommandRefused": (CommandRefused, 1),
+        "ApprovalPolicySet": (ApprovalPolicySet, 1),
+        "ApprovalRequested": (ApprovalRequested, 1),
+        "ApprovalGiven": (ApprovalGiven, 1),
+        "ApprovalRejected": (ApprovalRejected, 1),
+        "ApprovalWithdrawn": (ApprovalWithdrawn, 1),
+        "ApprovalCompleted": (ApprovalCompleted, 1),
+        "ApprovalFailed": (ApprovalFailed, 1),
+        "StandingOrderCreated": (StandingOrderCreated, 1),
+        "StandingOrderChanged": (StandingOrderChanged, 1),
+        "StandingOrderCancelled": (StandingOrderCancelled, 1),
+        "StandingOrderRan": (StandingOrderRan, 1),
+        "StandingOrderRunRefused": (StandingOrderRunRefused, 1),
+        "TemplateDefined": (TemplateDefined, 1),
+        "TemplateRetired": (TemplateRetired, 1),
     }
 )
 
@@ -95,9 +150,9 @@ def name_of(event: Event) -> tuple[str, int]:
     return _NAMES[type(event)]
 
 
-def is_account_event(event: Event) -> TypeIs[JournalEntryPosted | AccountEvent]:
+def is_account_event(event: Event) -> TypeIs[JournalEntryPosted | HoldEvent | AccountEvent]:
     """Whether the event changes accounts."""
-    return isinstance(event, JournalEntryPosted | AccountEvent)
+    return isinstance(event, JournalEntryPosted | HoldPlaced | HoldReleased | AccountEvent)
 
 
 def names() -> tuple[str, ...]:
@@ -124,31 +179,71 @@ def decode(name: str, version: int, data: bytes) -> Event:
 
 
 def tags_of(event: Event, position: int) -> list[str]:
-    """What the event is about: ``account:…`` and ``customer:…``, each once."""
+    """What the event is about: ``account:…``, ``customer:…``, ``hold:…`` and so on, each once."""
     if isinstance(event, JournalEntryPosted) and len(event.postings) == POSTINGS_MIN:
         one, other = event.postings  # The hot path.
-        if one.account_id != other.account_id:
+        if (
+            one.account_id != other.account_id
+            and event.code is None
+            and event.metadata is None
+            and event.hold_id is None
+        ):
             return ["account:" + one.account_id, "account:" + other.account_id]
-    if is_account_event(event):
-        tags = ["account:" + account_id for account_id in accounts_of(event, position)]
-        customer_id = getattr(event, "customer_id", None)
-        return tags if customer_id is None else [*tags, "customer:" + customer_id]
-    match event:
-        case UnitRegistered(code=code):
-            tags = ["unit:" + code]
-        case BankStatementImported(account_id=account_id):
-            tags = ["account:" + account_id, "bank_statement:" + account_id]
-        case NothingChanged():
-            tags = unchanged.tags_of(event)
-        case RiskRuleSet(rule=rule):
-            tags = ["risk_rule:" + rule]
-        case CustomerRegistered():
-            tags = ["customer:" + customer_id_at(event, position)]
-        case CustomerProfileChanged() | CustomerErased():
-            tags = ["customer:" + event.customer_id]
-        case _:
-            assert_never(event)
+    tags = _TAGS[type(event)](event, position)
+    tags += [f"{keeper.kind}:{kept_id}" for keeper, kept_id in kept.touched(event, position)]
+    return list(dict.fromkeys(tags))
+
+
+def _tags_of_movement(event: JournalEntryPosted | HoldEvent, position: int) -> list[str]:
+    """The accounts of an entry or hold, its code, its metadata."""
+    tags = ["account:" + account_id for account_id in accounts_of(event, position)]
+    if isinstance(event, HoldReleased):
+        return tags
+    if event.code is not None:
+        tags.append("code:" + event.code)
+    tags += [f"metadata:{name}={value}" for name, value in (event.metadata or {}).items()]
     return tags
+
+
+def _tags_of_account(event: AccountEvent, position: int) -> list[str]:
+    """An account, and the customer or group that is tied to it."""
+    tags = ["account:" + account_id for account_id in accounts_of(event, position)]
+    tags += [
+        prefix + value
+        for prefix, name in (("customer:", "customer_id"), ("group:", "group_id"))
+        if (value := getattr(event, name, None)) is not None
+    ]
+    return tags
+
+
+# What each event is about, beside the kept states that it changes.
+_TAGS: Mapping[type, Callable[[Any, int], list[str]]] = MappingProxyType(
+    {
+        **dict.fromkeys((JournalEntryPosted, HoldPlaced, HoldReleased), _tags_of_movement),
+        **dict.fromkeys(get_args(AccountEvent), _tags_of_account),
+        LimitChangeScheduled: lambda event, _: ["account:" + event.account_id],
+        **dict.fromkeys(
+            (GroupCreated, GroupLimitSet, PeriodClosed, PeriodReopened), lambda _, __: []
+        ),
+        UnitRegistered: lambda event, _: ["unit:" + event.code],
+        BankStatementImported: lambda event, _: [
+            "account:" + event.account_id,
+            "bank_statement:" + event.account_id,
+        ],
+        NothingChanged: lambda event, _: unchanged.tags_of(event),
+        CommandRefused: lambda event, _: refusals.tags_of(event),
+        RiskRuleSet: lambda event, _: ["risk_rule:" + event.rule],
+        ApprovalPolicySet: lambda _, __: [],
+        **dict.fromkeys(get_args(ApprovalEvent), lambda _, __: []),
+        ApprovalRequested: lambda event, _: unchanged.names_in(event.command),
+        **dict.fromkeys(get_args(OrderEvent), standing_order.tags_of),
+        TemplateDefined: lambda event, _: template.tags_of(event),
+        TemplateRetired: lambda _, __: [],
+        CustomerRegistered: lambda event, position: ["customer:" + customer_id_at(event, position)],
+        CustomerProfileChanged: lambda event, _: ["customer:" + event.customer_id],
+        CustomerErased: lambda event, _: ["customer:" + event.customer_id],
+    }
+)
 
 
 def _upcast(name: str, version: int, data: bytes) -> Event:

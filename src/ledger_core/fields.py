@@ -34,6 +34,10 @@ _DOTS = frozenset({".", ".."})
 ENTRY_PREFIX = "jrn_"
 ACCOUNT_PREFIX = "acc_"
 CUSTOMER_PREFIX = "cus_"
+HOLD_PREFIX = "hld_"
+GROUP_PREFIX = "grp_"
+ORDER_PREFIX = "ord_"
+APPROVAL_PREFIX = "apr_"
 # Accounts of the bank that the ledger opens itself.
 SYSTEM_PREFIX = "bank:"
 

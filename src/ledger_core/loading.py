@@ -6,20 +6,35 @@ miss means that no event since concerns the account, and its one stored row is t
 """
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import TypeVar
 
-from ledger_core import events, log, snapshots
+from ledger_core import events, four_eyes, kept, log, order_runs, snapshots
+from ledger_core.account_limits import LimitChange
 from ledger_core.accounts import Account, accounts_of
+from ledger_core.approvals import ApproveRequest
 from ledger_core.books import Books, EntryFacts, Wants
 from ledger_core.commands import Command
 from ledger_core.customers import Customer, CustomerErased, CustomerProfileChanged
 from ledger_core.errors import LedgerBusy
 from ledger_core.fields import ENTRY_PREFIX, can_exist, position_of
+from ledger_core.group import Group
+from ledger_core.holds import Hold
 from ledger_core.journal import JournalEntryPosted
 from ledger_core.log import Connection, Head
+from ledger_core.standing_orders import ChangeOrder, RunOrder
+from ledger_core.template import Template
 
 # Accounts, and customers as many: about 700 bytes an account, 350 MB at the most.
 ACCOUNTS_CACHED_MAX = 500_000
+# Kept states are about as large as accounts.
+STATES_CACHED_MAX = 200_000
+# What falls due within this time is held in memory, so that the clock alone tells.
+DUE_HORIZON = timedelta(minutes=10)
+DUE_LOADED_MAX = 20_000
+
+_ON_ORDERS = (RunOrder, ChangeOrder)
+_RESIDENT = tuple(keeper.kind for keeper in kept.KEEPERS.values() if keeper.resident)
 
 _Dated = TypeVar("_Dated", Account, Customer)
 
@@ -28,6 +43,32 @@ def first_load(connection: Connection, ledger_id: int, books: Books) -> None:
     """Begin at the position of the snapshots."""
     books.position = snapshots.position(connection, ledger_id)
     books.units.update(snapshots.load_units(connection, ledger_id))
+    for place, state in snapshots.load_resident(connection, ledger_id, _RESIDENT):
+        books.keep(place, state)
+
+
+def load_due(connection: Connection, ledger_id: int, books: Books) -> bool:
+    """Have in memory all that is due now; whether there may be more than could be loaded.
+
+    The stored states are looked through once, in order of their due times and a horizon at a time;
+    what is placed meanwhile is in memory, and stays there while it may fall due before that.
+    """
+    now = books.recorded_at
+    if now < books.due_known_until:
+        return False
+    until = now + DUE_HORIZON
+    loaded = snapshots.load_due(connection, ledger_id, books.due_after, until, DUE_LOADED_MAX)
+    for place, state in loaded:
+        if place not in books.states:
+            books.keep(place, state)
+    if len(loaded) < DUE_LOADED_MAX:
+        books.due_after = (until, "", "")
+        books.due_known_until = until
+        return False
+    last, state = loaded[-1]
+    books.due_known_until = state.due_at
+    books.due_after = (state.due_at, *last)
+    return books.due_known_until <= now
 
 
 def synchronise(connection: Connection, ledger_id: int, books: Books, head: Head) -> None:
@@ -44,7 +85,7 @@ def synchronise(connection: Connection, ledger_id: int, books: Books, head: Head
         wants = Wants()
         for item in recorded:
             _wants_of_event(item, wants)
-        load_state(connection, ledger_id, books, wants)
+        load_wanted(connection, ledger_id, books, wants)
         for item in recorded:
             books.catch_up(item.event, item.position, item.recorded_at)
 
@@ -59,17 +100,53 @@ def load(
     """
     wants = Wants()
     keys: list[str] = []
+    orders: list[RunOrder | ChangeOrder] = []
+    votes: list[ApproveRequest] = []
+    is_policed = four_eyes.has_policies(books)
     for command in commands:
         command.needs(wants)
         keys.append(command.key)
-    known = _by_key(connection, ledger_id, keys)
+        if isinstance(command, _ON_ORDERS):
+            orders.append(command)
+        if is_policed or type(command) in four_eyes.CONCERNED:
+            keys += four_eyes.more_keys(command)
+            if isinstance(command, ApproveRequest):
+                votes.append(command)
+    known = by_key(connection, ledger_id, keys)
     for first in known.values():
         if isinstance(first.event, CustomerProfileChanged):
             wants.customers.add(first.event.customer_id)
+    load_wanted(connection, ledger_id, books, wants)
+    if orders:
+        load_wanted(connection, ledger_id, books, order_runs.wants_of(books, orders))
+    if votes:
+        waiting = four_eyes.waiting(books, votes)
+        load_wanted(connection, ledger_id, books, four_eyes.wants_of(waiting))
+        known |= by_key(connection, ledger_id, [str(item.command["key"]) for item in waiting])
+    return known
+
+
+def load_wanted(connection: Connection, ledger_id: int, books: Books, wants: Wants) -> None:
+    """Load all that is wanted, and what that leads to: a hold's accounts, a group's members.
+
+    Raises:
+        LedgerBusy: the state cannot be held in memory: see ``load_state``.
+    """
     if wants.entries or wants.references:
         _load_entries(connection, ledger_id, books, wants)
+    if wants.kept:
+        _load_kept(connection, ledger_id, books, wants)
     load_state(connection, ledger_id, books, wants)
-    return known
+    groups = {
+        ("group", name)
+        for account_id in wants.accounts
+        if (account := books.accounts.get(account_id)) is not None
+        for name in account.terms.groups
+    }
+    if groups:
+        members = Wants(kept=groups)
+        _load_kept(connection, ledger_id, books, members)
+        load_state(connection, ledger_id, books, members)
 
 
 def load_state(connection: Connection, ledger_id: int, books: Books, wants: Wants) -> None:
@@ -107,11 +184,32 @@ def at_positions(
 
 def evict(connection: Connection, ledger_id: int, books: Books) -> None:
     """Forget what is longest untouched and stands in the snapshots in its present state."""
-    if max(len(books.accounts), len(books.customers)) <= ACCOUNTS_CACHED_MAX:
+    accounts = max(len(books.accounts), len(books.customers))
+    if accounts <= ACCOUNTS_CACHED_MAX and len(books.states) <= STATES_CACHED_MAX:
         return
     stored = snapshots.position(connection, ledger_id)
     _forget_oldest(books.accounts, stored)
     _forget_oldest(books.customers, stored)
+    _forget_states(books, stored)
+
+
+def _load_kept(connection: Connection, ledger_id: int, books: Books, wants: Wants) -> None:
+    """Load kept states that are not in memory, and want what they lead to."""
+    missing = [place for place in wants.kept if place not in books.states]
+    if missing:
+        named = [place for place in missing if can_exist(place[1])]
+        for place, state in snapshots.load_kept(connection, ledger_id, named):
+            books.keep(place, state)
+    for place in wants.kept:
+        state = books.states.get(place)
+        if isinstance(state, Hold):
+            wants.accounts.update((state.debit_account_id, state.credit_account_id))
+        elif isinstance(state, Group):
+            wants.accounts.update(state.members)
+        elif isinstance(state, LimitChange):
+            wants.accounts.add(state.account_id)
+        elif isinstance(state, Template):
+            wants.accounts.update(state.account_ids)
 
 
 def _load_entries(connection: Connection, ledger_id: int, books: Books, wants: Wants) -> None:
@@ -150,7 +248,7 @@ def _load_entries(connection: Connection, ledger_id: int, books: Books, wants: W
         wants.accounts.update(accounts_of(item.event, position))
 
 
-def _by_key(connection: Connection, ledger_id: int, keys: list[str]) -> dict[str, events.Recorded]:
+def by_key(connection: Connection, ledger_id: int, keys: list[str]) -> dict[str, events.Recorded]:
     """What those of the keys led to that were used before."""
     # Key by key within the statement, and LIMIT: so that the planner weighs the unique index
     # against the primary key for one row, and not for all rows of the ledger.
@@ -176,12 +274,35 @@ def _forget_oldest(cached: dict[str, _Dated], stored: int) -> None:
         del cached[name]
 
 
+def _forget_states(books: Books, stored: int) -> None:
+    """As ``_forget_oldest``, for kept states that are neither resident nor due soon."""
+    excess = len(books.states) - STATES_CACHED_MAX * 3 // 4
+    if excess <= 0:
+        return
+    soon = books.due_known_until
+    by_age = sorted(books.states.items(), key=lambda item: item[1].last_position)
+    for place, state in by_age:
+        if state.last_position > stored or excess <= 0:
+            break
+        due_at = books.due.get(place)
+        if place[0] in _RESIDENT or (due_at is not None and due_at <= soon):
+            continue
+        del books.states[place]
+        books.due.pop(place, None)
+        excess -= 1
+
+
 def _wants_of_event(item: events.Recorded, wants: Wants) -> None:
     """What must be loaded before an event of another writer is taken in."""
     event = item.event
     match event:
-        case CustomerErased(customer_id=customer_id):
+        case (
+            CustomerProfileChanged(customer_id=customer_id)
+            | CustomerErased(customer_id=customer_id)
+        ):
             wants.customers.add(customer_id)
         case _:
             if events.is_account_event(event):
                 wants.accounts.update(accounts_of(event, item.position))
+    for keeper, kept_id in kept.touched(event, item.position):
+        wants.kept.add((keeper.kind, kept_id))

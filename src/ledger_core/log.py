@@ -240,6 +240,18 @@ def read_events(
     ]
 
 
+def events_at(
+    connection: Connection, ledger_id: int, positions: Sequence[int]
+) -> list[StoredEvent]:
+    """Whole events at those positions that exist, in order."""
+    rows = connection.execute(
+        "SELECT position, recorded_at, type, version, tags, command_key, actor, data, leaf_hash"
+        " FROM ledger.events WHERE ledger_id = %s AND position = ANY(%s) ORDER BY position",
+        (ledger_id, list(positions)),
+    )
+    return [StoredEvent(*row) for row in rows]
+
+
 def append(
     connection: Connection,
     ledger_id: int,

@@ -23,30 +23,54 @@ def minor_from_text(text: str, *, field: str = "amount") -> int:
     Raises:
         ValidationFailed: not 1 to 36 ASCII digits, a leading zero, or zero.
     """
-    if not _is_whole(text):
-        raise ValidationFailed(
-            field, f"a string of 1 to {AMOUNT_DIGITS_MAX} digits, in minor units, no leading zero"
-        )
-    amount_minor = int(text)
+    amount_minor = whole_from_text(text, field=field)
     if amount_minor == 0:
         raise ValidationFailed(field, "greater than zero")
     return amount_minor
 
 
-def limit_from_text(text: str | None, *, field: str = "limit") -> int | None:
-    """A limit in minor units, zero allowed; ``None`` means unlimited.
+def whole_from_text(text: str, *, field: str = "amount") -> int:
+    """An amount of which nothing may be left, in minor units: zero is allowed.
 
     Raises:
-        ValidationFailed: neither ``None`` nor 1 to 36 ASCII digits without a leading zero.
+        ValidationFailed: not 1 to 36 ASCII digits, or a leading zero.
     """
-    if text is None:
-        return None
     if not _is_whole(text):
         raise ValidationFailed(
-            field,
-            f"null or a string of 1 to {AMOUNT_DIGITS_MAX} digits, in minor units, no leading zero",
+            field, f"a string of 1 to {AMOUNT_DIGITS_MAX} digits, in minor units, no leading zero"
         )
     return int(text)
+
+
+def signed_from_text(text: str, *, field: str) -> int:
+    """A balance in minor units from its decimal digits, below zero with a leading minus.
+
+    Raises:
+        ValidationFailed: not 1 to 36 ASCII digits without a leading zero, or minus zero.
+    """
+    digits = text.removeprefix("-")
+    if not digits or not _is_whole(digits) or (digits == "0" and digits != text):
+        raise ValidationFailed(
+            field,
+            f"a string of 1 to {AMOUNT_DIGITS_MAX} digits, in minor units, no leading zero,"
+            " below zero with a leading minus",
+        )
+    return int(text)
+
+
+def limit_from_text(text: str | None, *, field: str = "limit") -> int | None:
+    """A limit in minor units, zero and below zero allowed; ``None`` means unlimited.
+
+    Raises:
+        ValidationFailed: neither ``None`` nor 1 to 36 ASCII digits, no leading zero, perhaps
+            after a minus sign (and minus zero is none).
+    """
+    return None if text is None else signed_from_text(text, field=field)
+
+
+def limit_text(limit_minor: int | None) -> str | None:
+    """A limit as it is written in a command."""
+    return None if limit_minor is None else str(limit_minor)
 
 
 def scale_of(currency: str, registered: Units) -> int:

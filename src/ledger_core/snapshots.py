@@ -6,23 +6,27 @@ object loaded here is right as of its own ``last_position``.
 """
 
 from collections.abc import Collection
+from datetime import datetime
 
 import msgspec
 
+from ledger_core import kept
 from ledger_core.accounts import Account, Block, Holder, Terms
 from ledger_core.customers import Customer
+from ledger_core.kept import Place, State
 from ledger_core.log import Connection
 
 _BLOCKS = msgspec.json.Decoder(tuple[Block, ...])
 _HOLDERS = msgspec.json.Decoder(tuple[Holder, ...])
 _METADATA = msgspec.json.Decoder(dict[str, str])
+_GROUPS = msgspec.json.Decoder(tuple[str, ...])
 
 
 def position(connection: Connection, ledger_id: int) -> int:
-    """The position up to which both the accounts and the customers are stored."""
+    """The position up to which accounts, customers and kept states are all stored."""
     row = connection.execute(
-        "SELECT CASE WHEN count(*) = 2 THEN min(position) ELSE 0 END FROM views.projections"
-        " WHERE ledger_id = %s AND live AND name IN ('balances', 'customer_360')",
+        "SELECT CASE WHEN count(*) = 3 THEN min(position) ELSE 0 END FROM views.projections"
+        " WHERE ledger_id = %s AND live AND name IN ('balances', 'customer_360', 'kept')",
         (ledger_id,),
     ).fetchone()
     return 0 if row is None else int(row[0])
@@ -36,7 +40,7 @@ def load_accounts(
         "SELECT a.account_id, a.account_no, a.account_type, a.currency, a.scale, a.normal_side,"
         " a.opened_at, a.status, a.limit_minor, a.code, a.name, a.blocks, a.holders, a.metadata,"
         " a.debits_posted_minor, a.credits_posted_minor, a.debits_held_minor,"
-        " a.credits_held_minor, a.version, a.last_position"
+        " a.credits_held_minor, a.version, a.last_position, a.ceiling_minor, a.groups"
         " FROM views.projections p"
         " JOIN views.accounts a ON a.ledger_id = p.ledger_id AND a.slot = p.slot"
         " WHERE p.ledger_id = %s AND p.name = 'balances' AND p.live"
@@ -63,6 +67,8 @@ def account_of(row: tuple) -> Account:  # type: ignore[type-arg]
         blocks=_BLOCKS.decode(row[11]),
         holders=_HOLDERS.decode(row[12]),
         metadata=None if row[13] is None else _METADATA.decode(row[13]),
+        ceiling_minor=None if row[20] is None else int(row[20]),
+        groups=_GROUPS.decode(row[21]),
     )
     return Account(terms, int(row[14]), int(row[15]), int(row[16]), int(row[17]), row[18], row[19])
 
@@ -72,7 +78,8 @@ def load_customers(
 ) -> list[Customer]:
     """Those of the customers that are stored."""
     rows = connection.execute(
-        "SELECT c.customer_id, c.customer_no, c.subject, c.erased, c.last_position"
+        "SELECT c.customer_id, c.customer_no, c.subject, c.erased, c.last_position,"
+        " c.public ->> 'kyc_status'"
         " FROM views.projections p"
         " JOIN views.customers c ON c.ledger_id = p.ledger_id AND c.slot = p.slot"
         " WHERE p.ledger_id = %s AND p.name = 'customer_360' AND p.live"
@@ -80,6 +87,55 @@ def load_customers(
         (ledger_id, ledger_id, list(customer_ids)),
     )
     return [Customer(*row) for row in rows]
+
+
+_KEPT = (
+    "SELECT k.kind, k.kept_id, k.state FROM views.projections p"
+    " JOIN views.kept k ON k.ledger_id = p.ledger_id AND k.slot = p.slot"
+)
+_KEPT_LIVE = " WHERE p.ledger_id = %s AND p.name = 'kept' AND p.live AND k.ledger_id = %s"
+
+
+def load_kept(
+    connection: Connection, ledger_id: int, places: Collection[Place]
+) -> list[tuple[Place, State]]:
+    """Those of the kept states that are stored."""
+    rows = connection.execute(
+        _KEPT + " JOIN unnest(%s::text[], %s::text[]) AS w(kind, kept_id)"
+        " ON w.kind = k.kind AND w.kept_id = k.kept_id" + _KEPT_LIVE,
+        ([kind for kind, _ in places], [name for _, name in places], ledger_id, ledger_id),
+    )
+    return [((row[0], row[1]), kept.decode(row[0], row[2])) for row in rows]
+
+
+def load_resident(
+    connection: Connection, ledger_id: int, kinds: Collection[str]
+) -> list[tuple[Place, State]]:
+    """Every stored state of these kinds."""
+    rows = connection.execute(
+        _KEPT + _KEPT_LIVE + " AND k.kind = ANY(%s)",
+        (ledger_id, ledger_id, list(kinds)),
+    )
+    return [((row[0], row[1]), kept.decode(row[0], row[2])) for row in rows]
+
+
+def load_due(
+    connection: Connection,
+    ledger_id: int,
+    after: tuple[datetime, str, str],
+    until: datetime,
+    limit: int,
+) -> list[tuple[Place, State]]:
+    """Stored states that fall due by a moment, earliest first, at most ``limit``.
+
+    ``after`` is the due time, kind and id of the last that was loaded before.
+    """
+    rows = connection.execute(
+        _KEPT + _KEPT_LIVE + " AND k.due_at <= %s AND (k.due_at, k.kind, k.kept_id) > (%s, %s, %s)"
+        " ORDER BY k.due_at, k.kind, k.kept_id LIMIT %s",
+        (ledger_id, ledger_id, until, *after, limit),
+    )
+    return [((row[0], row[1]), kept.decode(row[0], row[2])) for row in rows]
 
 
 def load_subjects(connection: Connection, ledger_id: int) -> list[tuple[str, str, bool]]:

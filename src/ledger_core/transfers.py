@@ -4,80 +4,78 @@ The command names the account to debit and the account to credit. Between two cu
 liabilities of the bank) the payer is debited and the payee credited.
 """
 
-from datetime import date
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from ledger_core.booking import require_bookable, require_currency, require_entry_fields
+from ledger_core.booking import (
+    Balancing,
+    EntryFields,
+    asked_of,
+    balanced_amount,
+    book,
+    entry_of,
+    fields_of,
+    require_currency,
+    require_fields,
+)
 from ledger_core.errors import SameAccount
 from ledger_core.fields import require_id
 from ledger_core.journal import JournalEntryPosted, Posting
-from ledger_core.money import minor_from_text
+from ledger_core.money import minor_from_text, whole_from_text
 
 if TYPE_CHECKING:
     from ledger_core.books import Books, Wants
 
 
-class Transfer(
-    msgspec.Struct, frozen=True, kw_only=True, tag="transfer", forbid_unknown_fields=True
-):
-    """Move ``amount`` minor units from the debited to the credited account."""
+class Transfer(EntryFields, frozen=True, kw_only=True, tag="transfer", forbid_unknown_fields=True):
+    """Move ``amount`` minor units from the debited to the credited account.
 
-    key: str = ""
+    ``balancing`` moves up to the amount, as far as what the named side (or both) has allows; that
+    may be nothing.
+    """
+
     debit_account_id: str
     credit_account_id: str
     amount: str
     currency: str
-    value_date: date | None = None
-    entry_id: str | None = None
-    reference: str | None = None
-    description: str | None = None
-    metadata: dict[str, str] | None = None
+    balancing: Balancing | None = None
 
     def needs(self, wants: "Wants") -> None:
         """Both accounts, and whether chosen identities are free."""
         wants.accounts.add(self.debit_account_id)
         wants.accounts.add(self.credit_account_id)
-        if self.entry_id is not None:
-            wants.entries.add(self.entry_id)
-        if self.reference is not None:
-            wants.references.add(self.reference)
+        self.wants_identities(wants)
 
 
 def decide(books: "Books", command: Transfer) -> tuple[JournalEntryPosted, ...]:
-    """Book the transfer.
+    """Book the transfer; ``()`` where a balancing one finds nothing to move.
 
     Raises:
         ValidationFailed: a malformed field.
         AccountNotFound, SameAccount, UnknownCurrency, CurrencyMismatch: the accounts do not fit.
-        AccountIsClosed, AccountIsBlocked, EntryExists, ReferenceConflict, InsufficientFunds:
-            see ``booking.require_bookable``.
+        AccountIsClosed, AccountIsBlocked, EntryExists, ReferenceConflict, PeriodIsClosed,
+        VersionConflict, ConditionFailed, InsufficientFunds, LimitExceeded: see ``booking.book``.
     """
-    amount_minor = minor_from_text(command.amount)
+    capped = command.balancing is not None
+    amount_minor = (whole_from_text if capped else minor_from_text)(command.amount)
     require_id(command.debit_account_id, field="debit_account_id")
     require_id(command.credit_account_id, field="credit_account_id")
-    require_entry_fields(command.entry_id, command.reference, command.description, command.metadata)
+    require_fields(command)
     debit = books.account(command.debit_account_id, field="debit_account_id")
     credit = books.account(command.credit_account_id, field="credit_account_id")
     if debit is credit:
         raise SameAccount
     require_currency(books, debit, command.currency)
     require_currency(books, credit, command.currency)
-    entry = JournalEntryPosted(
-        "transfer",
-        (
-            Posting(command.debit_account_id, "debit", amount_minor, command.currency),
-            Posting(command.credit_account_id, "credit", amount_minor, command.currency),
-        ),
-        command.value_date,
-        command.entry_id,
-        command.reference,
-        command.description,
-        command.metadata,
+    asked = None
+    if command.balancing is not None:
+        asked = asked_of(command)
+        amount_minor = balanced_amount(debit, credit, amount_minor, command.balancing)
+    postings = (
+        Posting(command.debit_account_id, "debit", amount_minor, command.currency),
+        Posting(command.credit_account_id, "credit", amount_minor, command.currency),
     )
-    require_bookable(books, entry)
-    return (entry,)
+    entry = book(books, command, entry_of(command, "transfer", postings, asked=asked))
+    return (entry,) if amount_minor else ()
 
 
 def command_of(event: JournalEntryPosted) -> Transfer:
@@ -88,9 +86,5 @@ def command_of(event: JournalEntryPosted) -> Transfer:
         credit_account_id=credit.account_id,
         amount=str(debit.amount_minor),
         currency=debit.currency,
-        value_date=event.value_date,
-        entry_id=event.entry_id,
-        reference=event.reference,
-        description=event.description,
-        metadata=event.metadata,
+        **fields_of(event),
     )

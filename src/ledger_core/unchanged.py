@@ -17,7 +17,15 @@ class NothingChanged(msgspec.Struct, frozen=True):
 
 def tags_of(event: NothingChanged) -> list[str]:
     """What the command was about, under the tags of the events that it might have led to."""
-    names = (("account_id", "account"), ("customer_id", "customer"), ("code", "unit"))
-    return [
-        f"{tag}:{event.command[name]}" for name, tag in names if event.command.get(name) is not None
-    ]
+    return names_in(event.command)
+
+
+def names_in(command: dict[str, Any]) -> list[str]:
+    """What a command names, as tags."""
+    names = (
+        ("account_id", "account"),
+        ("customer_id", "customer"),
+        ("group_id", "group"),
+        ("code", "unit"),
+    )
+    return [f"{tag}:{command[name]}" for name, tag in names if command.get(name) is not None]

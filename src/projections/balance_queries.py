@@ -1,5 +1,6 @@
 """Questions about balances: one account or many, now, as of then, by value date."""
 
+from collections.abc import Mapping
 from datetime import date, datetime
 
 import msgspec
@@ -11,7 +12,7 @@ from ledger_core.errors import AccountNotFound
 from ledger_core.journal import Side
 from ledger_core.snapshots import account_of
 from projections.balances import accounts
-from projections.history import NOTHING, PROJECTIONS_READ, accounts_at, sums_valued_until
+from projections.history import PROJECTIONS_READ, accounts_at, accounts_valued_until
 from projections.links import linked_accounts
 from projections.reading import NOW, AsOf, Page, Reading, page_size, resolve
 
@@ -37,6 +38,8 @@ ACCOUNT_COLUMNS = (
     accounts.c.credits_held_minor,
     accounts.c.version,
     accounts.c.last_position,
+    accounts.c.ceiling_minor,
+    accounts.c.groups,
 )
 
 
@@ -64,8 +67,11 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     debits_posted_minor: int
     credits_posted_minor: int
     held_minor: int
+    incoming_held_minor: int
     available_minor: int | None
     limit_minor: int | None
+    ceiling_minor: int | None
+    groups: tuple[str, ...]
     blocks: tuple[Block, ...]
     holders: tuple[Holder, ...]
     version: int
@@ -82,6 +88,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     account_type: AccountType | None = None
     currency: str | None = None
     customer_id: str | None = None
+    metadata: Mapping[str, str] = {}
 
 
 EVERY = Filters()
@@ -149,6 +156,8 @@ def balances(  # noqa: PLR0913 - which moment, which accounts, which page
     ):
         if wanted is not None:
             query = query.where(column == wanted)
+    for name, wanted in filters.metadata.items():
+        query = query.where(func.json_extract_path_text(accounts.c.metadata, name) == wanted)
     if filters.customer_id is not None:
         links = linked_accounts(conn, ledger_id, reading, filters.customer_id)
         query = query.where(accounts.c.account_id == func.any(list(links)))
@@ -160,6 +169,19 @@ def balances(  # noqa: PLR0913 - which moment, which accounts, which page
         reading.position,
         reading.recorded_at,
     )
+
+
+def balances_of_ids(
+    conn: sqlalchemy.Connection, ledger_id: int, account_ids: list[str]
+) -> list[Balance]:
+    """The balances of those of the accounts that are open by now, by account id.
+
+    Raises:
+        LedgerNotFound: no such ledger.
+    """
+    reading = resolve(conn, ledger_id, NOW, *PROJECTIONS_READ)
+    found = accounts_of_ids(conn, ledger_id, reading, account_ids)
+    return balances_of(conn, ledger_id, reading, found, None)
 
 
 def account_at(
@@ -203,16 +225,7 @@ def balances_of(
     """The balances of accounts that are as they were at the reading."""
     if value_date is None:
         return [_balance(account, reading, None) for account in shown]
-    numbers = [account.terms.account_no for account in shown]
-    sums = sums_valued_until(conn, ledger_id, reading, numbers, value_date)
-    valued = [
-        msgspec.structs.replace(
-            account,
-            debits_posted_minor=sums.get(account.terms.account_no, NOTHING).debits_minor,
-            credits_posted_minor=sums.get(account.terms.account_no, NOTHING).credits_minor,
-        )
-        for account in shown
-    ]
+    valued = accounts_valued_until(conn, ledger_id, reading, shown, value_date)
     return [_balance(account, reading, value_date) for account in valued]
 
 
@@ -235,8 +248,11 @@ def _balance(account: Account, reading: Reading, value_date: date | None) -> Bal
         debits_posted_minor=account.debits_posted_minor,
         credits_posted_minor=account.credits_posted_minor,
         held_minor=account.outgoing_held_minor,
+        incoming_held_minor=account.incoming_held_minor,
         available_minor=account.available_minor if value_date is None else None,
         limit_minor=terms.limit_minor,
+        ceiling_minor=terms.ceiling_minor,
+        groups=terms.groups,
         blocks=terms.blocks,
         holders=terms.holders,
         version=account.version,

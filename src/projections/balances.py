@@ -47,6 +47,8 @@ accounts = view(
     Column("credits_held_minor", Numeric, nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("last_position", BigInteger, nullable=False),
+    Column("ceiling_minor", Numeric),
+    Column("groups", JSON, nullable=False),
     Index("accounts_account_no", "account_no", "ledger_id", "slot", unique=True),
 )
 
@@ -103,6 +105,8 @@ def account_row(account: Account) -> dict[str, object]:
         "credits_held_minor": account.credits_held_minor,
         "version": account.version,
         "last_position": account.last_position,
+        "ceiling_minor": terms.ceiling_minor,
+        "groups": raw_json(terms.groups),
     }
 
 
@@ -122,7 +126,7 @@ def load(slot: Slot, account_ids: list[str]) -> list[Account]:
         "SELECT account_id, account_no, account_type, currency, scale, normal_side,"
         " opened_at, status, limit_minor, code, name, blocks, holders, metadata,"
         " debits_posted_minor, credits_posted_minor, debits_held_minor,"
-        " credits_held_minor, version, last_position"
+        " credits_held_minor, version, last_position, ceiling_minor, groups"
         " FROM views.accounts WHERE ledger_id = %s AND slot = %s AND account_id = ANY(%s)",
         (slot.ledger_id, slot.slot, account_ids),
     )

@@ -5,8 +5,16 @@ from collections.abc import Sequence
 from ledger_core import log
 from ledger_core.events import Recorded
 from ledger_core.log import Connection
-from projections import balances, risk_flags
-from projections.folding import Batch, batch_of, decode, fold, unknown_accounts
+from projections import balances, kept, risk_flags
+from projections.folding import (
+    Batch,
+    batch_of,
+    decode,
+    fold,
+    fold_kept,
+    unknown_accounts,
+    unknown_states,
+)
 from projections.memory import Memory
 from projections.registry import PROJECTIONS
 from projections.writing import Lane, Projection, Slot, lane
@@ -37,7 +45,9 @@ def replay(connection: Connection, ledger_id: int, to_position: int) -> Memory:
         most = min(BATCH_EVENTS_MAX, to_position - memory.position)
         rows = log.read_rows(connection, ledger_id, memory.position, most)
         batch = batch_of(rows)
-        fold(batch, memory.accounts, decode(rows, memory.position))
+        recorded = decode(rows, memory.position)
+        fold(batch, memory.accounts, recorded)
+        fold_kept(batch, memory.states, recorded)
         risk_flags.raise_flags(memory, batch)
         memory.position = batch.last
     return memory
@@ -68,8 +78,9 @@ def take_batch(
             if projection.stage == "log":
                 projection.apply(slot, batch, memory)
         recorded = decode(rows, memory.position)
-        _load_accounts(opened, ledger_id, memory, recorded)
+        _load(opened, ledger_id, memory, recorded)
         fold(batch, memory.accounts, recorded)
+        fold_kept(batch, memory.states, recorded)
         for projection, slot in slots:
             if projection.stage == "events":
                 projection.apply(slot, batch, memory)
@@ -78,10 +89,8 @@ def take_batch(
     return len(rows)
 
 
-def _load_accounts(
-    opened: Lane, ledger_id: int, memory: Memory, recorded: Sequence[Recorded]
-) -> None:
-    """Read back the accounts that the events need and the memory does not have."""
+def _load(opened: Lane, ledger_id: int, memory: Memory, recorded: Sequence[Recorded]) -> None:
+    """Read back the accounts and kept states that the events need and the memory does not have."""
     if memory.is_complete:
         return
     unknown = unknown_accounts(memory.accounts, recorded)
@@ -89,6 +98,9 @@ def _load_accounts(
         slot = Slot(opened, ledger_id, memory.slots["balances"])
         for account in balances.load(slot, list(unknown)):
             memory.accounts[account.terms.account_id] = account
+    missing = unknown_states(memory.states, recorded)
+    if missing:
+        memory.states.update(kept.load(Slot(opened, ledger_id, memory.slots["kept"]), missing))
 
 
 def _move(

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 from psycopg import ServerCursor
-from sqlalchemy import Date, DateTime, Table
+from sqlalchemy import ARRAY, Date, DateTime, Table
 
 from ledger_core.log import Connection, micros
 
@@ -197,6 +197,8 @@ def _as_text(column: Any) -> str:  # noqa: ANN401 - a column of any type
     """The expression for a column's value as text, the same in every session."""
     if isinstance(column.type, DateTime):
         return f"extract(epoch FROM {column.name})::text"
+    if isinstance(column.type, ARRAY):
+        return f"to_json({column.name})::text"
     if isinstance(column.type, Date):
         return f"to_char({column.name}, 'FMYYYY-MM-DD BC')"
     return f"{column.name}::text"
@@ -213,8 +215,8 @@ def _text(value: object) -> str | None:
             return epoch_text(value)
         case date():
             return day_text(value)
-        case msgspec.Raw():
-            return bytes(value).decode()
+        case msgspec.Raw() | list():
+            return msgspec.json.encode(value).decode()
         case _:
             return str(value)
 

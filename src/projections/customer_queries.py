@@ -10,7 +10,7 @@ from sqlalchemy import func, select, true
 from ledger_core.accounts import Account
 from ledger_core.errors import CustomerNotFound
 from ledger_core.journal import Side, entry_id_at
-from projections.balance_queries import Balance, accounts_of_ids, balances_of
+from projections.balance_queries import Balance, account_at, accounts_of_ids, balances_of
 from projections.customer_360 import Profile, evolve
 from projections.customer_360 import customers as customers_table
 from projections.flag_queries import open_flags
@@ -68,6 +68,7 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True):
 class Customer360(msgspec.Struct, frozen=True, kw_only=True):
     """A customer's profile, accounts, newest activity and open flags.
 
+    With a ``value_date``, balances and activity are of what counts by the end of that day.
     ``sealed`` is ciphertext under the key of ``subject``, empty once the person was erased.
     """
 
@@ -83,14 +84,16 @@ class Customer360(msgspec.Struct, frozen=True, kw_only=True):
     flags: tuple[Flag, ...]
     position: int
     recorded_at: datetime | None
+    value_date: date | None
 
 
-def customer(
+def customer(  # noqa: PLR0913 - of whom, when, and how much
     conn: sqlalchemy.Connection,
     ledger_id: int,
     customer_id: str,
     *,
     as_of: AsOf = NOW,
+    value_date: date | None = None,
     recent: int = 20,
 ) -> Customer360:
     """Everything about a customer at a moment, with the ``recent`` newest postings.
@@ -104,7 +107,10 @@ def customer(
     profile = _profile(conn, ledger_id, reading, customer_id)
     roles = linked_accounts(conn, ledger_id, reading, customer_id)
     held = accounts_of_ids(conn, ledger_id, reading, list(roles)) if roles else []
-    balances = balances_of(conn, ledger_id, reading, held, None)
+    balances = balances_of(conn, ledger_id, reading, held, value_date)
+    activity = (
+        _recent(conn, ledger_id, reading, held, value_date, page_size(recent)) if held else ()
+    )
     numbers = [account.terms.account_no for account in held]
     return Customer360(
         customer_id=profile.customer_id,
@@ -115,10 +121,11 @@ def customer(
         registered_at=profile.registered_at,
         last_position=profile.last_position,
         accounts=tuple(CustomerAccount(roles[balance.account_id], balance) for balance in balances),
-        recent=_recent(conn, ledger_id, reading, held, page_size(recent)) if held else (),
+        recent=activity,
         flags=open_flags(conn, ledger_id, reading, numbers, FLAGS_MAX) if held else (),
         position=reading.position,
         recorded_at=reading.recorded_at,
+        value_date=value_date,
     )
 
 
@@ -150,6 +157,30 @@ def customers(
         shown[-1].customer_id if len(found) > size else None,
         reading.position,
         reading.recorded_at,
+    )
+
+
+def account_with_holders(
+    conn: sqlalchemy.Connection,
+    ledger_id: int,
+    account_id: str,
+    *,
+    as_of: AsOf = NOW,
+    value_date: date | None = None,
+) -> tuple[Balance, tuple[Profile, ...]]:
+    """The balance of one account, and the profiles of the customers who hold it, of one moment.
+
+    Raises:
+        LedgerNotFound: no such ledger.
+        PositionAhead: that position is not projected yet.
+        AccountNotFound: no such account at that moment.
+    """
+    reading = resolve(conn, ledger_id, as_of, *PROJECTIONS_READ)
+    account = account_at(conn, ledger_id, reading, account_id)
+    customer_ids = dict.fromkeys(holder.customer_id for holder in account.terms.holders)
+    return (
+        balances_of(conn, ledger_id, reading, [account], value_date)[0],
+        tuple(_profile(conn, ledger_id, reading, customer_id) for customer_id in customer_ids),
     )
 
 
@@ -197,11 +228,12 @@ def _profile_of(row: Sequence[object]) -> Profile:
     )
 
 
-def _recent(
+def _recent(  # noqa: PLR0913, PLR0917 - of which accounts, when, and how many
     conn: sqlalchemy.Connection,
     ledger_id: int,
     reading: Reading,
     held: list[Account],
+    value_date: date | None,
     limit: int,
 ) -> tuple[Activity, ...]:
     """The newest postings over all the accounts, the newest first."""
@@ -216,6 +248,7 @@ def _recent(
             lines.slot == reading.slots["statements"],
             lines.account_no == wanted.c.account_no,
             lines.position <= reading.position,
+            true() if value_date is None else lines.value_date <= value_date,
         )
         .order_by(lines.position.desc(), lines.line.desc())
         .limit(limit)

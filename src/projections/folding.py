@@ -11,10 +11,18 @@ from datetime import date, datetime
 import msgspec
 
 from ledger_core import accounts as account_rules
-from ledger_core import events
-from ledger_core.accounts import Account, AccountEvent, AccountOpened
+from ledger_core import events, kept
+from ledger_core.accounts import Account, AccountEvent, AccountOpened, Movement
 from ledger_core.events import Recorded
-from ledger_core.journal import JournalEntryPosted, Posting, value_date_at
+from ledger_core.journal import (
+    HoldPlaced,
+    HoldReleased,
+    JournalEntryPosted,
+    Posting,
+    Side,
+    value_date_at,
+)
+from ledger_core.kept import Place, State
 
 Row = tuple[int, datetime, str, int, bytes]
 
@@ -40,12 +48,27 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     kind: str
 
 
+class HeldLine(msgspec.Struct, frozen=True, gc=False):
+    """A change of what is held on one side of an account, in minor units; negative: less.
+
+    ``due_at`` is when it counts from, where that is before it was recorded.
+    """
+
+    after: Account
+    side: Side
+    change_minor: int
+    position: int
+    recorded_at: datetime
+    due_at: datetime | None
+
+
 @dataclass(slots=True)
 class Batch:
     """What some consecutive events changed.
 
-    ``posted`` are the accounts that took postings only, ``changed`` those whose terms are new;
-    both as they stand after the batch. ``others`` are the events that are no journal entries,
+    ``posted`` are the accounts that took postings only, ``changed`` those whose terms or held sums
+    are new; both as they stand after the batch. ``kept`` are the kept states that
+    are new. ``others`` are the events that are no journal entries,
     ``changes`` says which of them concern which account.
     """
 
@@ -57,6 +80,8 @@ class Batch:
     changed: dict[str, Account] = field(default_factory=dict)
     changes: list[tuple[int, int]] = field(default_factory=list)
     others: list[Recorded] = field(default_factory=list)
+    held_lines: list[HeldLine] = field(default_factory=list)
+    kept: dict[Place, State] = field(default_factory=dict)
 
 
 def decode(rows: Iterable[Row], after: int) -> list[Recorded]:
@@ -124,8 +149,13 @@ def fold(batch: Batch, accounts: dict[str, Account], recorded: Iterable[Recorded
                 accounts[account_id] = after
                 touched[account_id] = None
                 lines.append(Line(after, posting, position, index, recorded_at, value_date, kind))
+            if event.hold_id is not None:
+                _hold(batch, accounts, changed, item, event)
             continue
         batch.others.append(item)
+        if isinstance(event, HoldPlaced | HoldReleased):
+            _hold(batch, accounts, changed, item, event)
+            continue
         account = _evolved(accounts, item)
         if account is not None:
             accounts[account.terms.account_id] = account
@@ -135,6 +165,52 @@ def fold(batch: Batch, accounts: dict[str, Account], recorded: Iterable[Recorded
     batch.posted = {
         account_id: accounts[account_id] for account_id in touched if account_id not in changed
     }
+
+
+def unknown_states(states: dict[Place, State], recorded: Iterable[Recorded]) -> set[Place]:
+    """The kept states that must be loaded before the fold."""
+    return {
+        (keeper.kind, kept_id)
+        for item in recorded
+        for keeper, kept_id in kept.touched(item.event, item.position)
+        if (keeper.kind, kept_id) not in states
+    }
+
+
+def fold_kept(batch: Batch, states: dict[Place, State], recorded: Iterable[Recorded]) -> None:
+    """Bring the kept states forward by the batch's events, and note which changed.
+
+    Raises:
+        UnfoldableError: an event is about something that was never begun.
+    """
+    for item in recorded:
+        for keeper, kept_id in kept.touched(item.event, item.position):
+            place = (keeper.kind, kept_id)
+            try:
+                state = keeper.evolve(
+                    states.get(place), item.event, item.position, item.recorded_at
+                )
+            except ValueError as error:
+                raise UnfoldableError(item.position, str(error)) from error
+            states[place] = batch.kept[place] = state
+
+
+def _hold(
+    batch: Batch,
+    accounts: dict[str, Account],
+    changed: dict[str, None],
+    item: Recorded,
+    event: Movement,
+) -> None:
+    """Take in what a movement changes of what is held."""
+    due_at = event.due_at if isinstance(event, HoldReleased) else None
+    for account_id, side, change_minor in account_rules.held_changes(event):
+        after = account_rules.held(accounts[account_id], side, change_minor, item.position)
+        accounts[account_id] = after
+        changed[account_id] = None
+        batch.held_lines.append(
+            HeldLine(after, side, change_minor, item.position, item.recorded_at, due_at)
+        )
 
 
 def _evolved(accounts: dict[str, Account], item: Recorded) -> Account | None:

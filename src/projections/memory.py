@@ -13,10 +13,13 @@ from datetime import date
 import msgspec
 
 from ledger_core.accounts import Account
+from ledger_core.kept import Place, State
 from ledger_core.risk_rules import WINDOW_MOVEMENTS
 
 ACCOUNTS_MAX = 200_000
 """About 140 MB."""
+STATES_MAX = 100_000
+"""About 70 MB."""
 MOVEMENTS_MAX = 1_000_000
 """About 120 MB."""
 RAISED_MAX = 500_000
@@ -62,6 +65,7 @@ class Memory:
     slots: Mapping[str, int] = field(default_factory=dict)
     position: int = 0
     accounts: dict[str, Account] = field(default_factory=dict)
+    states: dict[Place, State] = field(default_factory=dict)
     windows: dict[int, Window] = field(default_factory=dict)
     deposits: dict[int, Window] = field(default_factory=dict)
     rules: dict[str, Rule] = field(default_factory=dict)
@@ -74,6 +78,8 @@ class Memory:
             return
         if len(self.accounts) > ACCOUNTS_MAX:
             self.accounts.clear()
+        if len(self.states) > STATES_MAX:
+            self.states.clear()
         if self.movements > MOVEMENTS_MAX:
             self.windows.clear()
             self.deposits.clear()

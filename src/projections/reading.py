@@ -4,6 +4,7 @@ Queries run on one connection in one REPEATABLE READ transaction; every answer s
 reflects and when that event was recorded. "As of" a past moment means exactly what was known then.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -28,6 +29,7 @@ log_events = sqlalchemy.table(
     Column("recorded_at", DateTime(timezone=True)),
     Column("type", Text),
     Column("version", SmallInteger),
+    Column("command_key", Text),
     Column("data", JSON),
     schema="ledger",
 )
@@ -67,11 +69,16 @@ class AsOf(msgspec.Struct, frozen=True):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """The moment an answer reflects, and the slots of the projections that it is read from."""
+    """The moment an answer reflects, and the slots of the projections that it is read from.
+
+    ``asked_at`` is the recorded time that was asked about, if one was: at or after the time of the
+    last event that is reflected.
+    """
 
     slots: dict[str, int]
     position: int
     recorded_at: datetime | None
+    asked_at: datetime | None = None
 
 
 class Page(msgspec.Struct, Generic[Item, Key], frozen=True):
@@ -113,12 +120,26 @@ def resolve(conn: sqlalchemy.Connection, ledger_id: int, as_of: AsOf, *names: st
         raise PositionAhead(as_of.position, reached)
     position = reached if as_of.position is None else as_of.position
     if as_of.recorded_at is not None:
-        position = _position_at(conn, ledger_id, as_of.recorded_at, position)
+        position = position_at(conn, ledger_id, as_of.recorded_at, position)
     recorded_at = next((row.recorded_at for row in rows if row.position == position), None)
     if recorded_at is None:
         recorded_at = _recorded_at(conn, ledger_id, position)
     slots = {row.name: row.slot for row in rows}
-    return Reading({name: slots.get(name, 0) for name in names}, position, recorded_at)
+    return Reading(
+        {name: slots.get(name, 0) for name in names}, position, recorded_at, as_of.recorded_at
+    )
+
+
+def position_at(conn: sqlalchemy.Connection, ledger_id: int, moment: datetime, most: int) -> int:
+    """The last position up to ``most`` that was recorded at or before a moment; 0 for none."""
+    return _last_position(conn, ledger_id, most, lambda recorded_at: recorded_at <= moment)
+
+
+def position_before(
+    conn: sqlalchemy.Connection, ledger_id: int, moment: datetime, most: int
+) -> int:
+    """The last position up to ``most`` that was recorded before a moment; 0 for none."""
+    return _last_position(conn, ledger_id, most, lambda recorded_at: recorded_at < moment)
 
 
 def recorded_of(row: Any) -> Recorded:  # noqa: ANN401 - a row of EVENT_COLUMNS, whatever else it has
@@ -145,8 +166,10 @@ def _require_ledger(conn: sqlalchemy.Connection, ledger_id: int) -> None:
         raise LedgerNotFound
 
 
-def _position_at(conn: sqlalchemy.Connection, ledger_id: int, moment: datetime, most: int) -> int:
-    """The last position up to ``most`` that was recorded at or before a moment; 0 for none.
+def _last_position(
+    conn: sqlalchemy.Connection, ledger_id: int, most: int, is_early: Callable[[datetime], bool]
+) -> int:
+    """The last position up to ``most`` whose recorded time is early enough; 0 for none.
 
     Time never runs backwards in the log, so halving finds it in some 30 steps without an index.
     """
@@ -154,7 +177,7 @@ def _position_at(conn: sqlalchemy.Connection, ledger_id: int, moment: datetime, 
     while first < last:
         middle = (first + last + 1) // 2
         recorded_at = _recorded_at(conn, ledger_id, middle)
-        if recorded_at is not None and recorded_at <= moment:
+        if recorded_at is not None and is_early(recorded_at):
             first = middle
         else:
             last = middle - 1

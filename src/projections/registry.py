@@ -7,6 +7,7 @@ from projections import (
     balances,
     customer_360,
     event_tags,
+    kept,
     risk_flags,
     statements,
     trial_balance,
@@ -16,6 +17,7 @@ from projections.writing import Projection
 PROJECTIONS: tuple[Projection, ...] = (
     event_tags.PROJECTION,
     balances.PROJECTION,
+    kept.PROJECTION,
     statements.PROJECTION,
     trial_balance.PROJECTION,
     customer_360.PROJECTION,

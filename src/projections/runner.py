@@ -37,8 +37,8 @@ __all__ = [
 POLL_S = 0.05
 RECONNECT_S_MIN = 0.1
 RECONNECT_S_MAX = 5.0
-# Accounts and recent movements can be read back from these; otherwise memory must be complete.
-_STORES = frozenset({"balances", "statements"})
+# What memory holds can be read back from these; otherwise it must be complete.
+_STORES = frozenset({"balances", "statements", "kept"})
 
 Progress = Callable[[int, int], None]
 

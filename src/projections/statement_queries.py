@@ -1,8 +1,12 @@
-"""Statements of one account: its lines with a running balance, by page."""
+"""Statements of one account: its lines with a running balance, by page, on either axis of time.
+
+In booking order the balance after a line is what the account held once it was booked; by value
+date it is what counts by then, as it is known at the moment asked about.
+"""
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import sqlalchemy
@@ -24,15 +28,18 @@ from projections.reading import (
 )
 from projections.statements import statement_lines
 
-LineKey = tuple[int, int]
+Axis = Literal["booking", "value_date"]
+"""The order of the lines: as they were booked, or by value date and then as they were booked."""
+LineKey = tuple[int, int] | tuple[date, int, int]
+"""The place of a line on its axis: position and line, by value date with that in front."""
 _SIDES: dict[str, Side] = {"D": "debit", "C": "credit"}
 
 
 class StatementLine(msgspec.Struct, frozen=True, kw_only=True):
     """One posting on the account.
 
-    ``balance_minor`` is the balance after it on the normal side, in booking order over the lines
-    that count. ``counterparties`` are the other accounts of the entry.
+    ``balance_minor`` is the balance after it on the normal side, over the lines that count, in the
+    order of the statement's axis. ``counterparties`` are the other accounts of the entry.
     """
 
     position: int
@@ -72,6 +79,7 @@ class StatementPage(msgspec.Struct, frozen=True, kw_only=True):
     value_date: date | None
     from_date: date | None
     to_date: date | None
+    axis: Axis
 
 
 class Period(msgspec.Struct, frozen=True):
@@ -79,6 +87,34 @@ class Period(msgspec.Struct, frozen=True):
 
     first: date | None
     last: date | None
+
+
+class Order(msgspec.Struct, frozen=True):
+    """In which order a statement's lines come."""
+
+    axis: Axis
+    newest_first: bool
+
+    @property
+    def place(self) -> Any:  # noqa: ANN401 - SQLAlchemy's type of a row of columns
+        """The place of a line, as SQL compares it."""
+        lines = statement_lines.c
+        booked = (lines.position, lines.line)
+        return tuple_(*booked) if self.axis == "booking" else tuple_(lines.value_date, *booked)
+
+    @property
+    def columns(self) -> list[ColumnElement[Any]]:
+        """What to order by."""
+        lines = statement_lines.c
+        booked = [lines.position, lines.line]
+        columns = booked if self.axis == "booking" else [lines.value_date, *booked]
+        return [column.desc() for column in columns] if self.newest_first else list(columns)
+
+    def key_of(self, row: Any) -> LineKey:  # noqa: ANN401 - a row of the lines
+        """The place of a line that was read."""
+        if self.axis == "booking":
+            return row.position, row.line
+        return row.value_date, row.position, row.line
 
 
 def statement(  # noqa: PLR0913 - which account and moment, which lines, which page
@@ -92,12 +128,13 @@ def statement(  # noqa: PLR0913 - which account and moment, which lines, which p
     to_date: date | None = None,
     after: LineKey | None = None,
     limit: int = 100,
+    axis: Axis = "booking",
     newest_first: bool = False,
 ) -> StatementPage:
-    """A page of an account's statement, in booking order or (``newest_first``) against it.
+    """A page of an account's statement, in the order of the axis or (``newest_first``) against it.
 
-    ``value_date`` leaves out what counts only after that day; ``after`` is the position and line
-    of the last line of the page before.
+    ``value_date`` leaves out what counts only after that day; ``after`` is the place of the last
+    line of the page before.
 
     Raises:
         LedgerNotFound: no such ledger.
@@ -109,15 +146,22 @@ def statement(  # noqa: PLR0913 - which account and moment, which lines, which p
     last = min((day for day in (value_date, to_date) if day is not None), default=None)
     period = Period(from_date, last)
     size = page_size(limit)
-    rows = _page(conn, _lines_of(ledger_id, reading, account), period, after, size, newest_first)
+    order = Order(axis, newest_first)
+    rows = _page(conn, _lines_of(ledger_id, reading, account), period, after, size, order)
     shown = rows[:size]
-    lowest = min(((row.position, row.line) for row in shown), default=None)
+    upwards = shown[::-1] if newest_first else shown
     opening_minor, before_minor, closing_minor = _balances(
-        conn, ledger_id, reading, account, period, lowest
+        conn,
+        ledger_id,
+        reading,
+        account,
+        period,
+        order,
+        order.key_of(upwards[0]) if shown else None,
     )
     details = _entries(conn, ledger_id, [row.position for row in shown])
     lines: list[StatementLine] = []
-    for row in sorted(shown, key=lambda row: (row.position, row.line)):
+    for row in upwards:
         side = _SIDES[row.side]
         amount_minor = int(row.amount_minor)
         before_minor += amount_minor if side == account.terms.normal_side else -amount_minor
@@ -134,12 +178,13 @@ def statement(  # noqa: PLR0913 - which account and moment, which lines, which p
         opening_minor=opening_minor,
         closing_minor=closing_minor,
         lines=tuple(lines),
-        next_after=(shown[-1].position, shown[-1].line) if len(rows) > size else None,
+        next_after=order.key_of(shown[-1]) if len(rows) > size else None,
         position=reading.position,
         recorded_at=reading.recorded_at,
         value_date=value_date,
         from_date=from_date,
         to_date=to_date,
+        axis=axis,
     )
 
 
@@ -176,18 +221,18 @@ def _page(  # noqa: PLR0913, PLR0917 - which lines, which page
     period: Period,
     after: LineKey | None,
     size: int,
-    newest_first: bool,  # noqa: FBT001 - as the caller was asked
+    order: Order,
 ) -> Sequence[Any]:
     """The page's lines and one more, if there are more."""
-    place = tuple_(statement_lines.c.position, statement_lines.c.line)
-    query = select(statement_lines).where(known, _counting(period)).limit(size + 1)
-    if newest_first:
-        query = query.order_by(statement_lines.c.position.desc(), statement_lines.c.line.desc())
-    else:
-        query = query.order_by(statement_lines.c.position, statement_lines.c.line)
+    query = (
+        select(statement_lines)
+        .where(known, _counting(period))
+        .order_by(*order.columns)
+        .limit(size + 1)
+    )
     if after is not None:
         key = tuple_(*map(sqlalchemy.literal, after))
-        query = query.where(place < key if newest_first else place > key)
+        query = query.where(order.place < key if order.newest_first else order.place > key)
     return conn.execute(query).all()
 
 
@@ -197,15 +242,16 @@ def _balances(  # noqa: PLR0913, PLR0917 - of what, when, and before which line
     reading: Reading,
     account: Account,
     period: Period,
+    order: Order,
     lowest: LineKey | None,
 ) -> tuple[int, int, int]:
     """Balances of the account: before the period, before the page's lowest line, after the period.
 
-    Without a period the sums after each line say it, whatever the number of lines; with one, the
-    account's lines are added up.
+    In booking order and without a period the sums after each line say it, whatever the number of
+    lines; otherwise the account's lines are added up.
     """
     known = _lines_of(ledger_id, reading, account)
-    if period == Period(None, None):
+    if period == Period(None, None) and order.axis == "booking":
         return 0, _balance_before(conn, known, account, lowest), account.posted_minor
     credit = account.terms.normal_side == "credit"
     signed = statement_lines.c.amount_minor * sqlalchemy.case(
@@ -216,11 +262,10 @@ def _balances(  # noqa: PLR0913, PLR0917 - of what, when, and before which line
         if period.first is None
         else (statement_lines.c.value_date < period.first)
     )
-    place = tuple_(statement_lines.c.position, statement_lines.c.line)
     earlier = (
         _counting(period)
         if lowest is None
-        else and_(_counting(period), place < tuple_(*map(sqlalchemy.literal, lowest)))
+        else and_(_counting(period), order.place < tuple_(*map(sqlalchemy.literal, lowest)))
     )
     row = conn.execute(
         select(

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ledger_core import merkle
-from ledger_core.journal import JournalEntryPosted
+from ledger_core.identities import names_of
+from ledger_core.journal import HoldPlaced, JournalEntryPosted
 from ledger_core.units import UnitRegistered
 from projections import balances, customer_360, risk_flags, trial_balance
 from projections.comparing import day_text, epoch_text
 from projections.customer_360 import Link, Profile
-from projections.folding import Batch, Line
+from projections.folding import Batch, HeldLine, Line
 from projections.memory import Memory
 from projections.risk_rules import Flag
 
@@ -22,6 +23,12 @@ LINES = (
     " to_char(value_date, 'FMYYYY-MM-DD BC'), side, amount_minor, debits_after_minor,"
     " credits_after_minor, version, kind)"
     " FROM views.statement_lines WHERE ledger_id = %s AND slot = %s ORDER BY position, line"
+)
+HELD_LINES = (
+    "SELECT position, concat_ws(' ', account_no, position, extract(epoch FROM recorded_at),"
+    " coalesce(extract(epoch FROM due_at)::text, '-'), side, change_minor, debits_held_after_minor,"
+    " credits_held_after_minor, version)"
+    " FROM views.held_lines WHERE ledger_id = %s AND slot = %s ORDER BY position, side DESC"
 )
 TAGS = (
     "SELECT position, concat_ws(' ', position, tag) FROM views.event_tags"
@@ -80,19 +87,27 @@ def line_texts(lines: list[Line]) -> list[str]:
     return texts
 
 
+def held_line_texts(lines: list[HeldLine]) -> list[str]:
+    """The changes of what is held as ``HELD_LINES`` has them."""
+    return [
+        f"{line.after.terms.account_no} {line.position} {epoch_text(line.recorded_at)}"
+        f" {'-' if line.due_at is None else epoch_text(line.due_at)}"
+        f" {'D' if line.side == 'debit' else 'C'} {line.change_minor}"
+        f" {line.after.debits_held_minor} {line.after.credits_held_minor} {line.after.version}"
+        for line in lines
+    ]
+
+
+def held_line_key(text: str) -> str:
+    """Account number and position, with which a held line's text begins."""
+    return " ".join(text.split(" ", 2)[:2])
+
+
 def line_key(text: str) -> str:
     """Account number, position and line, with which a line's text begins."""
     return " ".join(text.split(" ", 3)[:3])
 
 
-def identity_texts(event: JournalEntryPosted, position: int) -> list[str]:
-    """The names that an entry takes, as ``IDENTITIES`` has them."""
-    return [
-        f"{position} {kind} {name}"
-        for kind, name in (
-            ("entry", event.entry_id),
-            ("reference", event.reference),
-            ("reversal", event.reverses),
-        )
-        if name is not None
-    ]
+def identity_texts(event: JournalEntryPosted | HoldPlaced, position: int) -> list[str]:
+    """The names that an entry or hold takes, as ``IDENTITIES`` has them."""
+    return [f"{taken.position} {taken.kind} {taken.name}" for taken in names_of(event, position)]

@@ -18,9 +18,9 @@ import psycopg
 from ledger_core import events, log, merkle
 from ledger_core.errors import LedgerNotFound, Unbalanced
 from ledger_core.events import Recorded
-from ledger_core.journal import JournalEntryPosted, require_balanced
+from ledger_core.journal import HoldPlaced, JournalEntryPosted, require_balanced
 from ledger_core.log import Connection, StoredEvent
-from projections import balances, customer_360, risk_flags, runner, trial_balance
+from projections import balances, customer_360, kept, risk_flags, runner, trial_balance
 from projections.comparing import (
     Finding,
     Findings,
@@ -28,13 +28,16 @@ from projections.comparing import (
     compare_table,
     compare_texts,
 )
-from projections.folding import Line, UnfoldableError, batch_of, fold
+from projections.folding import HeldLine, Line, UnfoldableError, batch_of, fold, fold_kept
 from projections.registry import NAMES
 from projections.truth import (
+    HELD_LINES,
     IDENTITIES,
     LINES,
     TAGS,
     Truth,
+    held_line_key,
+    held_line_texts,
     identity_texts,
     line_key,
     line_texts,
@@ -107,6 +110,7 @@ class _Verification:
         self.head = self._head()
         self.standings = self._standings()
         self.lines = self._view_stream("statements", LINES)
+        self.held_lines = self._view_stream("statements", HELD_LINES, "held_lines")
         self.tags = self._view_stream("event_tags", TAGS)
         self.identities = self._stream("identities", IDENTITIES, (ledger_id,))
 
@@ -179,11 +183,11 @@ class _Verification:
         cursor = self.cursors.enter_context(self.connection.cursor(name=name))
         return Stream(cursor, query, parameters)
 
-    def _view_stream(self, name: str, query: str) -> Stream | None:
+    def _view_stream(self, name: str, query: str, cursor: str | None = None) -> Stream | None:
         """The rows of a live projection in order of position."""
         if name not in self.standings:
             return None
-        return self._stream(name, query, (self.ledger_id, self.standings[name].slot))
+        return self._stream(cursor or name, query, (self.ledger_id, self.standings[name].slot))
 
     def _check_log(self, stored: list[StoredEvent]) -> None:
         """The log against itself and its seal."""
@@ -220,19 +224,22 @@ class _Verification:
         recorded = [item for item in map(self._decoded, stored) if item is not None]
         last = stored[-1].position
         lines: list[Line] = []
+        held_lines: list[HeldLine] = []
         while recorded:
             batch = batch_of([(item.position, item.recorded_at, "", 0, b"") for item in recorded])
             try:
                 fold(batch, self.truth.memory.accounts, recorded)
+                fold_kept(batch, self.truth.memory.states, recorded)
             except UnfoldableError as error:
                 self.findings.add("event", str(error), position=error.position)
                 recorded = [item for item in recorded if item.position != error.position]
                 continue
             self._take_customers(recorded)
             self.truth.take(batch)
-            lines = batch.lines
+            lines, held_lines = batch.lines, batch.held_lines
             break
         self._compare_lines(lines, last)
+        self._compare_held_lines(held_lines, last)
         self._compare_tags(stored, last)
         self._compare_identities(recorded, last)
 
@@ -285,6 +292,18 @@ class _Verification:
 
         compare_texts(line_texts(lines), self.lines.until(last), line_key, report)
 
+    def _compare_held_lines(self, lines: list[HeldLine], last: int) -> None:
+        """Compare the changes of what is held up to an event with those of the fold."""
+        if self.held_lines is None or self._is_past("statements", last):
+            return
+
+        def report(key: str, expected: str | None, found: str | None) -> None:
+            account_no, position = key.split(" ")
+            what = f"change of what is held by event {position} on account number {account_no}"
+            self.findings.add("held_lines", what, expected, found, position=int(position))
+
+        compare_texts(held_line_texts(lines), self.held_lines.until(last), held_line_key, report)
+
     def _compare_tags(self, stored: list[StoredEvent], last: int) -> None:
         """Compare the tag index up to an event with the log's tags."""
         if self.tags is None or self._is_past("event_tags", last):
@@ -297,7 +316,7 @@ class _Verification:
         expected = [
             text
             for item in recorded
-            if type(item.event) is JournalEntryPosted
+            if isinstance(item.event, JournalEntryPosted | HoldPlaced)
             for text in identity_texts(item.event, item.position)
         ]
         report = self._report_of("identities", "identity")
@@ -329,6 +348,13 @@ class _Verification:
                 (balances.accounts, _keyed(memory.accounts), balances.account_row),
                 (balances.account_changes, truth.changes, _change_row),
                 (balances.units, truth.units, dict),
+            ],
+            "kept": [
+                (
+                    kept.kept,
+                    {place: (place, state) for place, state in memory.states.items()},
+                    kept.kept_row,
+                )
             ],
             "trial_balance": [
                 (
@@ -392,6 +418,7 @@ class _Verification:
                 findings.add("ledger", f"debits minus credits in {currency}", 0, difference)
         for stream, kind, noun in (
             (self.lines, "statement_lines", "line"),
+            (self.held_lines, "held_lines", "line"),
             (self.tags, "event_tags", "tag"),
             (self.identities, "identities", "identity"),
         ):

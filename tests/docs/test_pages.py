@@ -34,6 +34,107 @@ CLI: tuple[tuple[str, ...], ...] = (
 RISK: tuple[tuple[str, ...], ...] = (
     ("RiskRuleSet", "parameters.count", "1 to 100", '"structuring"'),
 )
+KEYS: tuple[tuple[str, ...], ...] = (
+    ('"AccountOpened"',),
+    ("dempotency-replayed: true", '"jrn_'),
+    ('"posted_minor":"5000"',),
+    ("idempotency_conflict", '"amount"'),
+    ("insufficient_funds", '"entry_id"'),
+    ("dry-run: true", '"JournalEntryPosted"', "insufficient_funds"),
+    ("LimitSet", "dempotency-replayed: true", "version_conflict"),
+)
+BATCHES: tuple[tuple[str, ...], ...] = (
+    ('"recorded":3', '"id":"batch-a"'),
+    ('"recorded":2', '"not_attempted"', '"batch_failed"'),
+    ('"posted_minor":"150"',),
+    ("/commands/0/amount", '"recorded":1'),
+    ('"replayed":3', "dry-run: true", '"recorded":2'),
+)
+APPROVALS: tuple[tuple[str, ...], ...] = (
+    ('"AccountOpened"', "ann", "ops,risk"),
+    ('"pending_approval"', '"house"'),
+    (
+        "maker_cannot_approve",
+        "ApprovalGiven",
+        "already_voted",
+        "not_permitted",
+        "ApprovalCompleted",
+        "already_completed",
+    ),
+    (
+        "ApprovalPolicySet",
+        '"policies":["large-payments"]',
+        "ApprovalCompleted",
+        "JournalEntryPosted",
+        '"above_minor":"250000"',
+        '"enabled":false',
+    ),
+)
+ORDERS: tuple[tuple[str, ...], ...] = (
+    ("StandingOrderCreated", '"ran":1', '"ran":0'),
+    ("0 ran, 0 refused", '"next_date"', '"standing_orders"', '"Rent"'),
+    ("StandingOrderChanged", "has not run yet", "StandingOrderCancelled", "order_ended"),
+)
+LIMITS: tuple[tuple[str, ...], ...] = (
+    ('"limit":"10000"', '"ceiling":"500000"', '"limit":"-2000"'),
+    ("limit_exceeded", '"reached_minor":"500001"', "insufficient_funds", '"needed_minor":"3001"'),
+    ("HoldPlaced", "insufficient_funds", '"held_minor":"509000"', "HoldReleased"),
+    ('"effective_date":"2099-01-01"', '"limit_minor":"5000"', '"scheduled"'),
+    ("GroupMemberAdded", '"group_id":"household"', '"needed_minor":"502001"', '"posted_minor":"0"'),
+    ("condition_failed", '"would_be_minor":"499900"', "version_conflict"),
+    ('"amount":"500000"',),
+    ("period_closed", '"original_value_date":"2024-12-31"', "2025-01-01", "kyc_not_cleared"),
+)
+HOLDS: tuple[tuple[str, ...], ...] = (
+    ('"AccountOpened"', '"JournalEntryPosted"'),
+    ("HoldPlaced", "insufficient_funds", '"held_minor":"30000"', '"available_minor":"20000"'),
+    ("exceeds_hold", '"capture"', '"freed_minor":', "hold_already_captured", '"captured"'),
+    ('"multi_capture":true', "Second day"),
+    ("hold_mismatch", "HoldReleased", '"voided"'),
+    ("hold_expired", '"expired"', '"due_at"', '"holds"', "room-12"),
+)
+ENTRIES: tuple[tuple[str, ...], ...] = (
+    ('"rent 2026-05"', '"fee-may"', '"entries":[', '"4b"'),
+    ("version_conflict", "condition_failed", '"alice-savings","side":"debit"'),
+    ('"kind":"allocation"', '"amount":"250"', '"amount":"9750"', "shares of 100 %"),
+    (
+        "TemplateDefined",
+        '"template":"account-fee@1"',
+        '"amount":"95"',
+        '"status":"active"',
+        "template_not_found",
+    ),
+    ('"rate":"1.0842"', "bank:position:USD", '"amount":"10842"', "1 minor unit"),
+    ('"reverses":"fee-may"', "already_reversed"),
+)
+TIME: tuple[tuple[str, ...], ...] = (
+    ('"AccountOpened"', '"value_date":"2099-01-01"'),
+    (
+        '"posted_minor":"80700"',
+        '"posted_minor":"30000"',
+        '"posted_minor":"50000"',
+        '"posted":"0.00"',
+    ),
+    ('"axis":"booking"', '"axis":"value_date"', '"opening_minor":"30000","opening":"300.00"'),
+    (
+        '"changed_from":"2024-01-25"',
+        '"day":"2024-01-31","before_minor":"30000","after_minor":"-10000"',
+        '"is_below_limit_after":true',
+        '"entries":[{',
+    ),
+    (
+        '"original_value_date":"2024-01-15"',
+        '"after_minor":"-10000","as_first_dated_minor":"-9000"',
+        '"closed_through":"2024-01-31"',
+        "PeriodReopened",
+    ),
+)
+ACCOUNTS: tuple[tuple[str, ...], ...] = (
+    ('"AccountOpened"', '"HoldPlaced"'),
+    ('"posted_minor":"20000"', '"held_minor":"3000"', '"available_minor":"22000"', "1400.2"),
+    ('"net_minor":"-20000"', '"accounts":2', '"net_minor":"0"'),
+    ('"unrealised":"-4.15"', "rate_missing", '"currency":"USD"'),
+)
 PATH = 'export PATH="$PWD/.venv/bin:$PATH"'
 
 
@@ -50,6 +151,15 @@ def test_the_readme_begins_with_one_command() -> None:
         ("docs/api.md", API),
         ("docs/cli.md", CLI),
         ("docs/risk-flags.md", RISK),
+        ("docs/limits.md", LIMITS),
+        ("docs/holds.md", HOLDS),
+        ("docs/standing-orders.md", ORDERS),
+        ("docs/idempotency.md", KEYS),
+        ("docs/batches.md", BATCHES),
+        ("docs/approvals.md", APPROVALS),
+        ("docs/entries.md", ENTRIES),
+        ("docs/time.md", TIME),
+        ("docs/accounts.md", ACCOUNTS),
     ],
 )
 def test_every_block_does_what_its_page_says(

@@ -14,6 +14,7 @@ from psycopg import sql
 from sqlalchemy import make_url
 from starlette.testclient import TestClient
 from tests.http.bank import Bank
+from tests.http.timed import Clock
 
 from api.app import create_app
 from api.runtime import Runtime
@@ -68,6 +69,25 @@ def own_bank(runtime: Runtime) -> Iterator[Bank]:
     """A bank that has its database to itself."""
     with TestClient(create_app(runtime)) as client:
         yield Bank(runtime, client, "own")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock of the test's own."""
+    return Clock()
+
+
+@pytest.fixture
+def timed(database_url: str, tmp_path: Path, clock: Clock) -> Iterator[Bank]:
+    """A bank that goes by that clock, with 1,000 on account a and nothing on b."""
+    with (
+        Runtime(settings_of(database_url, tmp_path), now=clock.now) as runtime,
+        TestClient(create_app(runtime)) as client,
+    ):
+        bank = Bank(runtime, client, "own")
+        bank.open("a", 1_000)
+        bank.open("b")
+        yield bank
 
 
 def _execute(server_url: str, statement: sql.Composed) -> None:

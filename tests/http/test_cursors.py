@@ -7,6 +7,7 @@ from tests.http.bank import Bank, Json
 
 from api import cursors
 from api.cursors import Place, Scope
+from api.parameters import LIMIT_MAX
 from api.problems import Problem
 
 SECRET = b"S" * 32
@@ -72,6 +73,8 @@ def _pages(bank: Bank, path: str, member: str, **params: str) -> list[Json]:
         ("/v1/accounts/a1/statement?order=newest_first", "lines"),
         ("/v1/risk-flags", "flags"),
         ("/v1/customers", "customers"),
+        ("/v1/entries", "entries"),
+        ("/v1/entries?order=desc", "entries"),
     ],
 )
 def test_pages_together_are_the_whole_as_it_was_at_first(
@@ -88,6 +91,27 @@ def test_pages_together_are_the_whole_as_it_was_at_first(
     assert len(whole[member]) >= 5
     assert whole["next"] == ""
     assert _pages(bank, path, member, **params) == whole[member]
+
+
+def test_a_page_has_a_most_whatever_is_asked(bank: Bank) -> None:
+    """A larger limit gives the largest page, and the listing goes on behind it."""
+    opened = [
+        {
+            "type": "open_account",
+            "account_id": f"a{number:04}",
+            "currency": "EUR",
+            "key": f"{number}",
+        }
+        for number in range(LIMIT_MAX + 1)
+    ]
+    assert bank.post("/v1/batch", {"commands": opened}).json()["recorded"] == LIMIT_MAX + 1
+    for limit in (LIMIT_MAX, LIMIT_MAX + 1, 10**17):
+        page = bank.get("/v1/accounts", limit=limit).json()
+        assert len(page["accounts"]) == LIMIT_MAX
+        rest = bank.get("/v1/accounts", limit=limit, cursor=page["next"]).json()
+        assert [item["account_id"] for item in rest["accounts"]] == [f"a{LIMIT_MAX:04}"]
+        assert rest["next"] == ""
+    assert len(bank.get("/v1/events", limit=10**17).json()["events"]) == LIMIT_MAX
 
 
 def test_a_cursor_with_other_filters_is_refused(bank: Bank) -> None:

@@ -87,7 +87,7 @@ BODIES: dict[str, tuple[bytes, int, str]] = {
 def test_malformed_bodies_are_refused_clearly(
     bank: Bank, body: bytes, status: int, code: str
 ) -> None:
-    """Status and code say what is wrong; nothing is recorded and nothing repeated."""
+    """Status and code say what is wrong; nothing is booked and nothing repeated."""
     bank.open("a", 10)
     bank.open("b")
     count = len(bank.events())
@@ -95,7 +95,7 @@ def test_malformed_bodies_are_refused_clearly(
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert "secret" not in answer.text
-    assert len(bank.events()) == count
+    assert {event["type"] for event in bank.events()[count:]} <= {"CommandRefused"}
     assert bank.post("/v1/transfers", GOOD).status_code == 201
 
 
@@ -194,7 +194,7 @@ def test_every_refusal_is_a_problem_document(
     [
         ("secret=1", None),
         ("limit=0", "limit"),
-        ("limit=1001", "limit"),
+        ("limit=-1", "limit"),
         ("limit=1e2", "limit"),
         ("limit=secret", "limit"),
         ("limit=1&limit=2", None),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from tests.http.bank import Bank, Json
 
 from api.batches import BatchBody
@@ -28,14 +29,46 @@ def _walk(value: Any) -> Iterator[Json]:  # noqa: ANN401 - any JSON value
             yield from _walk(item)
 
 
+def test_the_document_is_a_valid_openapi_document(bank: Bank) -> None:
+    """The official schema of OpenAPI 3.1 holds, and so do the examples of parameters."""
+    OpenAPIV31SpecValidator(_document(bank)).validate()
+
+
 def test_every_reference_resolves(bank: Bank) -> None:
-    """No schema is named that is not there."""
+    """Nothing is named that is not there, and nothing is there that is not named."""
     document = _document(bank)
     assert document["openapi"].startswith("3.1.")
-    names = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    names = {
+        f"#/components/{kind}/{name}"
+        for kind, found in document["components"].items()
+        if kind != "securitySchemes"
+        for name in found
+    }
     references = {found["$ref"] for found in _walk(document) if isinstance(found.get("$ref"), str)}
     assert references <= names
+    assert {name for name in names - references if "/schemas/" not in name} == set()
     assert len(references) > 30
+
+
+def test_every_answer_has_a_schema(bank: Bank) -> None:
+    """What is answered with JSON says which: clients are generated from it."""
+    for path, methods in _document(bank)["paths"].items():
+        for operation in methods.values():
+            for status, response in operation["responses"].items():
+                content = response.get("content", {})
+                if path.startswith("/v1/") and status != "304":
+                    assert all(media["schema"] for media in content.values()), (path, status)
+                    assert content
+
+
+def test_every_command_takes_the_same_headers_and_may_be_tried(bank: Bank) -> None:
+    """Idempotency-Key and dry_run everywhere; If-Match where one account is named."""
+    document = _document(bank)
+    for route in COMMANDS:
+        operation = document["paths"][route.path]["post"]
+        names = {found.get("$ref", "").rpartition("/")[2] for found in operation["parameters"]}
+        assert {"IdempotencyKey", "DryRun", "AtPosition", "RequestId", "Traceparent"} <= names
+        assert ("IfMatch" in names) == (route.path_field == "account_id")
 
 
 def test_every_operation_is_named_summed_up_and_says_its_problems(bank: Bank) -> None:
@@ -75,6 +108,16 @@ def test_a_commands_schema_is_its_own_type(bank: Bank) -> None:
         assert schema["additionalProperties"] is False
         required = {name for name in expected if fields[name].required}
         assert set(schema.get("required", ())) == required
+
+
+def test_nothing_is_updated_or_deleted(bank: Bank) -> None:
+    """There are commands and views, and no other way to anything."""
+    paths = _document(bank)["paths"]
+    assert {method for methods in paths.values() for method in methods} == {"get", "post"}
+    for path in ("/v1/entries/jrn_1", "/v1/accounts/a", "/v1/customers/a", "/v1/events/1"):
+        for method in ("PUT", "PATCH", "DELETE"):
+            answer = bank.client.request(method, path, headers=bank.headers())
+            assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
 
 
 def test_the_documents_are_open(bank: Bank) -> None:

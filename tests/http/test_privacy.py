@@ -46,6 +46,51 @@ def test_a_request_id_comes_back_and_is_in_problem_and_log(bank: Bank) -> None:
     assert len(strange.headers["x-request-id"]) == 32
 
 
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT = "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    ("sent", "flags"),
+    [
+        (f"00-{TRACE}-{PARENT}-01", "01"),
+        (f"00-{TRACE}-{PARENT}-00", "00"),
+        (f"00-{TRACE}-{PARENT}-ff", "01"),
+        (f"42-{TRACE}-{PARENT}-01-what-may-come", "01"),
+    ],
+)
+def test_a_trace_goes_on_in_the_answer_and_the_log(bank: Bank, sent: str, flags: str) -> None:
+    """The server is a part of the caller's trace, under an id of its own (W3C Trace Context)."""
+    with capture_logs() as logs:
+        answer = bank.post("/v1/accounts", {"currency": "EUR"})
+        assert "traceparent" not in answer.headers
+        traced = bank.client.get("/v1/accounts/none", headers=bank.headers(traceparent=sent))
+    version, trace_id, span_id, given = traced.headers["traceparent"].split("-")
+    assert (version, trace_id, given) == ("00", TRACE, flags)
+    assert len(span_id) == 16
+    assert span_id != PARENT
+    assert [line["traceparent"] for line in logs] == [None, traced.headers["traceparent"]]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "secret",
+        f"00-{TRACE}-{PARENT}",
+        f"00-{TRACE}-{PARENT}-01-more",
+        f"ff-{TRACE}-{PARENT}-01",
+        f"00-{'0' * 32}-{PARENT}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE.upper()}-{PARENT}-01",
+    ],
+)
+def test_what_is_no_trace_is_passed_over(bank: Bank, sent: str) -> None:
+    """A header that breaks the rules of its form is as none."""
+    answer = bank.client.get("/v1/info", headers=bank.headers(traceparent=sent))
+    assert answer.status_code == 200
+    assert "traceparent" not in answer.headers
+
+
 @pytest.mark.parametrize(
     ("error", "status", "code"),
     [
@@ -59,7 +104,7 @@ def test_a_failure_tells_nothing_but_its_request_id(
 ) -> None:
     """An unexpected exception is logged by type and place; its message goes nowhere."""
 
-    async def fail(*_given: Any) -> None:  # noqa: ANN401
+    async def fail(*_given: Any, **_named: Any) -> None:  # noqa: ANN401
         raise error
 
     monkeypatch.setattr(Context, "submit", fail)

@@ -185,6 +185,37 @@ def test_accounts_are_listed_by_what_they_are(busy: Bank) -> None:
         assert [item["account_id"] for item in document["accounts"]] == expected, params
 
 
+def test_accounts_are_listed_by_their_metadata(busy: Bank) -> None:
+    """Every name asked for is there, with exactly that value; pages go on within it."""
+    for number in range(4):
+        metadata = {"branch": f"n{number % 2}", "a.b%=c": "x y"}
+        body = {"account_id": f"m{number}", "currency": "EUR", "metadata": metadata}
+        assert busy.post("/v1/accounts", body).status_code == 201
+    for params, expected in (
+        ({"metadata.branch": "n1"}, ["m1", "m3"]),
+        ({"metadata.branch": "n1", "metadata.a.b%=c": "x y"}, ["m1", "m3"]),
+        ({"metadata.branch": "n1", "metadata.a.b%=c": "x"}, []),
+        ({"metadata.branch": "n1", "prefix": "m3"}, ["m3"]),
+        ({"metadata.none": "n1"}, []),
+    ):
+        document = busy.get("/v1/accounts", **params).json()
+        assert [item["account_id"] for item in document["accounts"]] == expected, params
+    page = busy.get("/v1/accounts", limit=1, **{"metadata.branch": "n1"}).json()
+    other = busy.get("/v1/accounts", cursor=page["next"], **{"metadata.branch": "n0"})
+    assert other.json()["code"] == "invalid_cursor"
+    rest = busy.get("/v1/accounts", cursor=page["next"], **{"metadata.branch": "n1"}).json()
+    assert [item["account_id"] for item in rest["accounts"]] == ["m3"]
+    for params in (
+        {f"metadata.n{number}": "x" for number in range(6)},
+        {"metadata.": "x"},
+        {"metadata.a": ""},
+        {"metadata": "x"},
+        {"metadata.\0": "x"},
+    ):
+        refused = busy.get("/v1/accounts", **params)
+        assert (refused.status_code, refused.json()["code"]) == (422, "validation_error"), params
+
+
 def test_info_says_what_this_is(busy: Bank) -> None:
     """Program, ledger, head and every projection."""
     document = busy.get("/v1/info").json()

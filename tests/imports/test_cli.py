@@ -154,6 +154,20 @@ def test_keys_are_made_shown_once_and_revoked(run: Run) -> None:
     assert run("keys", "revoke", listed[0]["key_id"])[0] == 1
 
 
+def test_a_key_says_who_acts_by_it_and_what_that_person_may_approve(run: Run) -> None:
+    """Without a person the key is one of its own; what has no form is refused in a sentence."""
+    many = ("--permission", "risk", "--permission", "ops")
+    assert run("keys", "create", "teller", "--person", "ann", *many)[0] == 0
+    assert run("keys", "create", "reader")[0] == 0
+    ann, other = answer(run("keys", "list", "--json"))
+    assert (ann["person"], ann["permissions"]) == ("ann", ["ops", "risk"])
+    assert (other["person"], other["permissions"]) == (other["key_id"], [])
+    assert "ann  ops,risk" in run("keys", "list")[1]
+    code, _, problem = run("keys", "create", "teller", "--permission", "Ops")
+    assert (code, problem.count("\n")) == (1, 1)
+    assert "a-z" in problem
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

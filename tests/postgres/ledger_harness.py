@@ -10,7 +10,7 @@ from typing import Self
 from tests.strategies import START
 
 from ledger_core import database, events, log
-from ledger_core.books import Books
+from ledger_core.books import Books, Event
 from ledger_core.commands import Command
 from ledger_core.ledger import Ledger, Mode, Outcome, Submission
 from ledger_core.log import Connection, StoredEvent
@@ -27,6 +27,7 @@ class World:
         """Create the ledger and register its projections."""
         self.url = url
         self.now = START
+        self.tick = timedelta(seconds=1)
         self._stack = ExitStack()
         self.vault = Vault(KEY_ENCRYPTION_KEY, "test", os.urandom)
         self.writer = self.connect()
@@ -49,8 +50,8 @@ class World:
         self._stack.close()
 
     def clock(self) -> datetime:
-        """A clock that moves a second a reading."""
-        self.now += timedelta(seconds=1)
+        """A clock that moves a tick a reading: a second, unless the test says otherwise."""
+        self.now += self.tick
         return self.now
 
     def connect(self, role: database.Role = "ledger_writer") -> Connection:
@@ -64,19 +65,30 @@ class World:
         return ledger
 
     def run(
-        self, *commands: Command, mode: Mode = "each", ledger: Ledger | None = None
+        self,
+        *commands: Command,
+        mode: Mode = "each",
+        ledger: Ledger | None = None,
+        actor: str = "tester",
+        dry_run: bool = False,
     ) -> list[Outcome]:
         """Carry out commands as one submission."""
-        return (ledger or self.main).execute([Submission(commands, "tester", mode)])[0]
+        submission = Submission(commands, actor, mode, dry_run=dry_run)
+        return (ledger or self.main).execute([submission])[0]
 
     def catch_up(self) -> int:
         """Bring every projection to the head."""
         return runner.catch_up(self.projector, self.ledger_id)
 
-    def stored(self) -> list[StoredEvent]:
-        """Every event of the log."""
+    def stored(self, after: int = 0) -> list[StoredEvent]:
+        """Every event of the log, or those after a position."""
         head = log.read_head(self.writer, self.ledger_id).position
-        return log.read_events(self.writer, self.ledger_id, 0, head)
+        return log.read_events(self.writer, self.ledger_id, after, head)
+
+    def events(self, after: int = 0) -> list[Event]:
+        """What happened after a position, decoded."""
+        stored = self.stored(after)
+        return [events.decode(item.type, item.version, item.data) for item in stored]
 
     def folded(self) -> Books:
         """The state that the log amounts to, folded from position 1."""

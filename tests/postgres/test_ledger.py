@@ -7,7 +7,8 @@ import pytest
 from tests.postgres.ledger_harness import World, answers
 from tests.rules.harness import deposited, opened, transfer, with_field
 
-from ledger_core.account_terms import CloseAccount, SetLimit
+from ledger_core.account_limits import SetLimit
+from ledger_core.account_terms import CloseAccount
 from ledger_core.blocks import FreezeAccount
 from ledger_core.commands import Command
 from ledger_core.customers import ChangeProfile, EraseCustomer, RegisterCustomer
@@ -42,10 +43,10 @@ def test_a_key_with_other_content_names_every_field_that_differs(bank: World) ->
     assert outcome.error.code == "idempotency_conflict"
     assert outcome.error.seen["position"] == first.position
     assert outcome.error.seen["fields"] == [
+        "description",
         "debit_account_id",
         "credit_account_id",
         "amount",
-        "description",
     ]
     assert bank.posted("A", "B") == [900, 100]
 
@@ -223,14 +224,14 @@ def test_text_that_cannot_be_stored_harms_only_its_own_command(
 
 
 def test_each_item_for_itself(bank: World) -> None:
-    """The refusals of a batch do not touch the other items."""
+    """The refusals of a batch do not touch the other items, and stand between them."""
     outcomes = bank.run(
         transfer("A", "B", 600, key="1"),
         transfer("A", "B", 600, key="2"),
         transfer("A", "B", 400, key="3"),
     )
     assert answers(outcomes) == ["recorded", "insufficient_funds", "recorded"]
-    assert [item.position for item in outcomes] == [5, 5, 6]
+    assert [item.position for item in outcomes] == [5, 5, 7]
 
 
 def test_nothing_after_the_first_refusal_is_attempted(bank: World) -> None:

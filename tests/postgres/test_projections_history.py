@@ -10,7 +10,7 @@ import sqlalchemy
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tests.postgres.ledger_harness import World
-from tests.rules.machine import commands as any_commands
+from tests.rules.machine_commands import commands as any_commands
 from tests.strategies import START
 
 from ledger_core import database
@@ -20,11 +20,14 @@ from ledger_core.customers import RegisterCustomer
 from ledger_core.deposits import Deposit, Withdraw
 from ledger_core.transfers import Transfer
 from projections import runner
+from projections.backdating_queries import backdated
 from projections.balance_queries import balances
 from projections.customer_queries import customer
+from projections.entry_queries import entries
 from projections.flag_queries import flags
 from projections.reading import AsOf
 from projections.statement_queries import statement
+from projections.total_queries import totals
 from projections.trial_balance_queries import trial_balance
 from projections.verification import verify
 
@@ -137,6 +140,13 @@ def _everything(engine: sqlalchemy.Engine, ledger_id: int, as_of: AsOf) -> dict[
             ],
             "customers": [customer(conn, ledger_id, name, as_of=as_of) for name in sorted(owners)],
             "flags": flags(conn, ledger_id, as_of=as_of, limit=1_000),
+            "totals": totals(conn, ledger_id, as_of=as_of),
+            "valued totals": totals(conn, ledger_id, as_of=as_of, value_date=day),
+            "statements by value date": [
+                statement(conn, ledger_id, name, as_of=as_of, axis="value_date") for name in names
+            ],
+            "entries": entries(conn, ledger_id, as_of=as_of),
+            "backdated": backdated(conn, ledger_id, as_of=as_of),
         }
 
 

@@ -11,7 +11,7 @@ from tests.rules.harness import deposited, opened, transfer, withdrawn
 
 from ledger_core import database
 from ledger_core.account_holders import LinkCustomer, UnlinkCustomer
-from ledger_core.account_terms import SetLimit
+from ledger_core.account_limits import SetLimit
 from ledger_core.blocks import FreezeAccount
 from ledger_core.customers import ChangeProfile, EraseCustomer, RegisterCustomer
 from ledger_core.entries import PostEntry, PostingLine
@@ -20,7 +20,7 @@ from projections.balance_queries import Filters, balance, balances
 from projections.customer_queries import customer, customers
 from projections.flag_queries import flags
 from projections.reading import NOW, AsOf, PositionAhead
-from projections.statement_queries import StatementLine, statement
+from projections.statement_queries import LineKey, StatementLine, statement
 from projections.trial_balance_queries import control_totals, trial_balance
 
 FIRST, SECOND, THIRD = date(2026, 3, 1), date(2026, 3, 2), date(2026, 3, 3)
@@ -218,7 +218,7 @@ def test_pages_of_a_statement_make_up_the_whole(
     assert len(whole.lines) == (5 if from_date is None else 4)
     for limit in (1, 2, 3):
         lines: list[StatementLine] = []
-        after: tuple[int, int] | None = None
+        after: LineKey | None = None
         while True:
             page = statement(
                 conn,

@@ -8,10 +8,10 @@ import msgspec
 import psycopg
 import pytest
 from tests.postgres.ledger_harness import World
-from tests.rules.harness import deposited, opened, transfer, withdrawn
+from tests.rules.harness import deposited, held, opened, transfer, withdrawn
 
 from ledger_core.account_holders import LinkCustomer
-from ledger_core.account_terms import SetLimit
+from ledger_core.account_limits import SetLimit
 from ledger_core.blocks import FreezeAccount
 from ledger_core.customers import ChangeProfile, RegisterCustomer
 from ledger_core.errors import LedgerNotFound
@@ -35,11 +35,12 @@ def bank(database_url: str) -> Iterator[World]:
             transfer("A", "B", 2_500, key="2", description="rent"),
             withdrawn("B", 100, key="3"),
             SetLimit(key="4", account_id="A", limit="500"),
+            held("A", "B", 10, key="8", timeout_s=3_600, code="rent"),
             FreezeAccount(key="5", account_id="B", cause="court"),
             LinkCustomer(key="6", account_id="B", customer_id="ann", role="joint"),
             ChangeProfile(key="7", customer_id="ann", changes={"phone": "1"}, reason="moved"),
         )
-        assert [item.status for item in outcomes] == ["recorded"] * 12
+        assert [item.status for item in outcomes] == ["recorded"] * 13
         world.catch_up()
         yield world
 
@@ -64,7 +65,7 @@ _OTHER_VALUE = {
     "numeric": "COALESCE({c}, 0) + 1",
     "boolean": "NOT {c}",
     "date": "{c} + 1",
-    "timestamp with time zone": "{c} + interval '1 microsecond'",
+    "timestamp with time zone": "COALESCE({c}, '2026-01-01') + interval '1 microsecond'",
     "json": """('[' || COALESCE({c}::text, '') || ']')::json""",
     "ARRAY": "{c} || ARRAY['x']",
     "bytea": "set_byte({c}, 9, get_byte({c}, 9) # 1)",
@@ -142,7 +143,7 @@ def test_a_change_of_any_column_of_any_table_is_found_and_named(
     with psycopg.connect(superuser_url, autocommit=True) as superuser:
         columns = _columns(superuser)
         tables = {table for table, _, _ in columns}
-        assert len(tables) == 14
+        assert len(tables) == 16
         for table, column, kind in columns:
             if (table, column) in _NOT_FOUND:
                 continue

@@ -4,145 +4,157 @@ Shares no code with the rules. Knows only the commands that ``machine`` draws, a
 """
 
 import copy
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import msgspec
+from tests.rules.model_movements import MOVEMENTS
+from tests.rules.model_splits import Splits
+from tests.rules.model_state import ISO, Account, Group, Refused
 
 from ledger_core.account_holders import LinkCustomer, UnlinkCustomer
-from ledger_core.account_terms import CloseAccount, OpenAccount, ReopenAccount, SetLimit
+from ledger_core.account_limits import SetLimit
+from ledger_core.account_terms import CloseAccount, OpenAccount, ReopenAccount
+from ledger_core.allocations import Allocate
 from ledger_core.blocks import FreezeAccount, UnfreezeAccount
-from ledger_core.commands import Command
+from ledger_core.commands import Command, RequestApproval
 from ledger_core.customers import ChangeProfile, EraseCustomer, RegisterCustomer
 from ledger_core.deposits import Deposit, Withdraw
 from ledger_core.entries import PostEntry
+from ledger_core.exchanges import Exchange
+from ledger_core.groups import AddToGroup, CreateGroup, RemoveFromGroup, SetGroupLimit
+from ledger_core.holds import CaptureHold, PlaceHold, VoidHold
+from ledger_core.periods import ClosePeriod, ReopenPeriod
 from ledger_core.reversals import ReverseEntry
 from ledger_core.risk_rules import SetRiskRule
+from ledger_core.standing_orders import CreateOrder
+from ledger_core.templates import DefineTemplate, PostTemplate, RetireTemplate
 from ledger_core.transfers import Transfer
 from ledger_core.units import RegisterUnit
 
-ISO = ("EUR", "JPY")
+Answers = list[tuple[str, int]]
+"""A word for each command, with the position of its event or 0."""
 
-Leg = tuple[str, str, int, str]
-"""Account, side, amount in minor units, currency."""
-
-
-class Refused(Exception):  # noqa: N818 - an answer
-    """The model says no; the argument is the code."""
-
-
-@dataclass
-class Account:
-    """An account as a dictionary of its facts."""
-
-    account_type: str
-    currency: str
-    limit: int | None
-    debit: int = 0
-    credit: int = 0
-    closed: bool = False
-    blocks: set[tuple[str, str]] = field(default_factory=set)
-    holders: set[tuple[str, str]] = field(default_factory=set)
-
-    def balance(self) -> int:
-        """The balance on the side on which the account grows."""
-        difference = self.debit - self.credit
-        return difference if self.account_type in ("asset", "expense") else -difference
+UNRECORDED = {
+    "validation_error",
+    "unknown_currency",
+    "idempotency_conflict",
+    "entry_exists",
+    "hold_exists",
+}
+"""Refusals that leave no event even where money was to move."""
 
 
 @dataclass
-class Entry:
-    """An entry that was booked."""
+class Model(Splits):
+    """A ledger: what it answers, and what it holds then."""
 
-    legs: list[Leg]
-    is_reversal: bool
-    is_reversed: bool = False
-
-
-@dataclass
-class Model:
-    """A ledger: what exists, and what each key and id was used for."""
-
-    position: int = 0
-    accounts: dict[str, Account] = field(default_factory=dict)
-    erased: dict[str, bool] = field(default_factory=dict)
-    units: set[str] = field(default_factory=set)
-    entries: dict[str, Entry] = field(default_factory=dict)
-    references: set[str] = field(default_factory=set)
-    used: dict[tuple[str, str], tuple[Command, int]] = field(default_factory=dict)
-
-    def submit(self, commands: list[Command], mode: str) -> list[tuple[str, int]]:
+    def submit(self, commands: list[Command], mode: str, *, dry_run: bool = False) -> Answers:
         """Answer each command in a word, with the position of its event where it has one."""
+        first = self.position
+        self._fall_due()
         before = copy.deepcopy(self)
-        answers: list[tuple[str, int]] = []
+        answers = self._answer_all(commands, mode)
+        if dry_run:
+            self.__dict__.update(before.__dict__)
+        if self.position > first:
+            self.last = self.moment
+        return answers
+
+    def _answer_all(self, commands: list[Command], mode: str) -> Answers:
+        """Answer the commands as far as the mode goes."""
+        before = copy.deepcopy(self)
+        answers: Answers = []
         for index, command in enumerate(commands):
             try:
-                answers.append(self.answer(command))
+                answer = self.answer(command)
+                if mode == "atomic":
+                    _not_repeated(answer, before.position)
+                answers.append(answer)
             except Refused as refused:
-                answers.append((str(refused), 0))
+                code = str(refused)
+                answers.append((code, 0))
                 rest = len(commands) - index - 1
-                if mode == "stop_on_error":
-                    return answers + [("not_attempted", 0)] * rest
                 if mode == "atomic":
                     self.__dict__.update(before.__dict__)
                     failed = [("batch_failed", 0)]
-                    return failed * index + [(str(refused), 0)] + failed * rest
+                    return failed * index + [(code, 0)] + failed * rest
+                if isinstance(command, MOVEMENTS) and code not in UNRECORDED:
+                    self.position += 1
+                if mode == "stop_on_error":
+                    return answers + [("not_attempted", 0)] * rest
         return answers
 
     def answer(self, command: Command) -> tuple[str, int]:
         """Answer one command and change what it changes."""
-        kind, name = self._chosen_id(command)
-        for place, code in ((("key", command.key), "idempotency_conflict"), ((kind, name), kind)):
+        for place in (("key", command.key), _chosen_id(command)):
             if place in self.used:
                 first, position = self.used[place]
-                if _content(first) == _content(command):
+                if self._says_the_same(first, command, position):
                     return "replayed", position
-                raise Refused(code)
-        events = self._carry_out(command)
+                raise Refused("idempotency_conflict" if place[0] == "key" else place[0])
+        events = self.carry_out(command)
         self.position += events or 1
         self.used["key", command.key] = (command, self.position)
-        if name:
-            self.used[kind, name] = (command, self.position)
+        if isinstance(command, OpenAccount | RegisterCustomer | CreateGroup):
+            self.used[_chosen_id(command)] = (command, self.position)
         return "recorded" if events else "unchanged", self.position
 
-    def _chosen_id(self, command: Command) -> tuple[str, str]:
-        """What the command would be refused with if its chosen id were taken; and that id."""
-        match command:
-            case OpenAccount(account_id=str() as name):
-                return "account_exists", name
-            case RegisterCustomer(customer_id=str() as name):
-                return "customer_exists", name
-            case _:
-                return "entry_exists", getattr(command, "entry_id", None) or ""
+    def _says_the_same(self, first: Command, command: Command, position: int) -> bool:
+        """Whether a command says what the first one said, perhaps in the figure it came to."""
+        if isinstance(first, CaptureHold) and isinstance(command, CaptureHold):
+            came_to = self.came_to.get(position)
+            if first.amount == "all" and command.amount == came_to:
+                first = msgspec.structs.replace(first, amount=came_to)
+        return _content(first) == _content(command)
 
-    def _carry_out(self, command: Command) -> int:  # noqa: C901, PLR0911, PLR0912 - one case each
+    def _fall_due(self) -> None:
+        """Whatever is due happens before anything else, earliest first."""
+        due: list[tuple[datetime, str, str, Any]] = [
+            (hold.expires_at, "hold", name, hold)
+            for name, hold in self.holds.items()
+            if hold.status == "open" and hold.expires_at is not None
+        ]
+        due += [
+            (_midnight(day), "limit_change", f"{name}:{day}", (name, day))
+            for name, day in self.changes
+        ]
+        for moment, kind, _, what in sorted(due, key=lambda item: item[:3]):
+            if moment > self.moment:
+                break
+            if kind == "hold":
+                self.position += self.free(what, "expired")
+            else:
+                limit, ceiling, keeps = self.changes.pop(what)
+                self._set_limits(self.accounts[what[0]], limit, ceiling, keeps=keeps)
+                self.position += 1
+
+    def carry_out(self, command: Command) -> int:  # noqa: C901, PLR0911, PLR0912 - one case each
         """How many events the command comes to."""
         match command:
-            case Transfer(debit_account_id=debit, credit_account_id=credit):
-                legs = [
-                    (debit, "debit", int(command.amount), command.currency),
-                    (credit, "credit", int(command.amount), command.currency),
-                ]
-                self._exist([leg[0] for leg in legs])
-                if debit == credit:
-                    raise Refused("same_account")
-                self._fit(legs)
-                return self._book(command, legs)
+            case Transfer():
+                return self.transfer(command)
             case Deposit() | Withdraw():
-                return self._at_channel(command)
-            case PostEntry(postings=lines):
-                legs = [(x.account_id, x.side, int(x.amount), x.currency) for x in lines]
-                sums: Counter[str] = Counter()
-                for _, side, amount, currency in legs:
-                    sums[currency] += amount if side == "debit" else -amount
-                if any(sums.values()):
-                    raise Refused("unbalanced")
-                self._exist([leg[0] for leg in legs])
-                self._fit(legs)
-                return self._book(command, legs)
+                return self.at_channel(command)
+            case PostEntry():
+                return self.post(command)
             case ReverseEntry():
-                return self._reverse(command)
+                return self.reverse(command)
+            case PlaceHold():
+                return self.place(command)
+            case CaptureHold():
+                return self.capture(command)
+            case VoidHold():
+                return self.void(command)
+            case Exchange():
+                return self.exchange(command)
+            case Allocate():
+                return self.allocate(command)
+            case PostTemplate():
+                return self.post_template(command)
+            case DefineTemplate() | RetireTemplate():
+                return self.change_template(command)
             case OpenAccount():
                 return self._open(command)
             case RegisterCustomer(customer_id=str() as customer_id):
@@ -157,17 +169,23 @@ class Model:
                 was, self.erased[customer_id] = self.erased[customer_id], True
                 return 0 if was else 1
             case RegisterUnit(code=code):
-                was = code in self.units
+                is_new = code not in self.units
                 self.units.add(code)
-                return 0 if was else 1
+                return int(is_new)
             case SetRiskRule():
                 return 1
+            case ClosePeriod() | ReopenPeriod():
+                return self._change_period(command)
+            case CreateGroup() | SetGroupLimit() | AddToGroup() | RemoveFromGroup():
+                return self._change_group(command)
             case _:
                 return self._change(command)
 
     def _change(self, command: Any) -> int:  # noqa: ANN401, C901, PLR0912 - one case each
         """A change of one account's terms."""
-        self._exist([command.account_id])
+        if isinstance(command, SetLimit) and (command.effective_date or self.today) < self.today:
+            raise Refused("validation_error")
+        self.exist([command.account_id])
         account = self.accounts[command.account_id]
         match command:
             case LinkCustomer(customer_id=customer_id, role=role):
@@ -190,17 +208,14 @@ class Model:
                 if not lifted:
                     raise Refused("block_not_found")
                 account.blocks -= lifted
+                account.version += len(lifted)
                 return len(lifted)
-            case SetLimit(limit=limit):
-                self._open_now(account)
-                minor = None if limit is None else int(limit)
-                if account.limit == minor:
-                    return 0
-                account.limit = minor
+            case SetLimit():
+                return self._set_limit(command, account)
             case CloseAccount():
                 if account.closed:
                     return 0
-                if account.balance():
+                if account.balance() or any(account.held.values()):
                     raise Refused("account_not_empty")
                 account.closed = True
             case ReopenAccount():
@@ -209,6 +224,82 @@ class Model:
                 account.closed = False
             case _:
                 raise AssertionError(command)
+        account.version += 1
+        return 1
+
+    def _set_limit(self, command: SetLimit, account: Account) -> int:
+        """New limits, now or from a day on."""
+        self._open_now(account)
+        limit, ceiling, keeps = _minor(command.limit), None, True
+        if not isinstance(command.ceiling, msgspec.UnsetType):
+            ceiling, keeps = _minor(command.ceiling), False
+        if command.effective_date is not None and command.effective_date > self.today:
+            place = (command.account_id, command.effective_date)
+            if self.changes.get(place) == (limit, ceiling, keeps):
+                return 0
+            self.changes[place] = (limit, ceiling, keeps)
+            return 1
+        if account.limit == limit and (keeps or account.ceiling == ceiling):
+            return 0
+        self._set_limits(account, limit, ceiling, keeps=keeps)
+        return 1
+
+    def _set_limits(
+        self, account: Account, limit: int | None, ceiling: int | None, *, keeps: bool
+    ) -> None:
+        """The limits are so from now on."""
+        account.limit = limit
+        account.ceiling = account.ceiling if keeps else ceiling
+        account.version += 1
+
+    def _change_period(self, command: ClosePeriod | ReopenPeriod) -> int:
+        """Days are closed, or open again."""
+        closed = self.closed_through
+        if isinstance(command, ReopenPeriod):
+            if closed is None or (command.after is not None and command.after >= closed):
+                return 0
+            self.closed_through = command.after
+            return 1
+        if command.through >= self.today:
+            raise Refused("validation_error")
+        late_posting = command.late_posting or self.late_posting
+        is_closed = closed is not None and command.through <= closed
+        if is_closed and late_posting == self.late_posting:
+            return 0
+        self.closed_through = max(closed or command.through, command.through)
+        self.late_posting = late_posting
+        return 1
+
+    def _change_group(
+        self, command: CreateGroup | SetGroupLimit | AddToGroup | RemoveFromGroup
+    ) -> int:
+        """A group is made, limited, joined or left."""
+        name = command.group_id or ""
+        if isinstance(command, CreateGroup):
+            if command.currency not in (*ISO, *self.units):
+                raise Refused("unknown_currency")
+            limit, ceiling = _minor(command.limit), _minor(command.ceiling)
+            self.groups[name] = Group(command.currency, command.side, limit, ceiling)
+            return 1
+        if name not in self.groups:
+            raise Refused("group_not_found")
+        group = self.groups[name]
+        if isinstance(command, SetGroupLimit):
+            before = (group.limit, group.ceiling)
+            group.limit = _minor(command.limit)
+            if not isinstance(command.ceiling, msgspec.UnsetType):
+                group.ceiling = _minor(command.ceiling)
+            return int(before != (group.limit, group.ceiling))
+        self.exist([command.account_id])
+        account = self.accounts[command.account_id]
+        if isinstance(command, AddToGroup):
+            if account.currency != group.currency:
+                raise Refused("currency_mismatch")
+            self._open_now(account)
+        if isinstance(command, AddToGroup) == (name in account.groups):
+            return 0
+        account.groups ^= {name}
+        account.version += 1
         return 1
 
     def _open(self, command: OpenAccount) -> int:
@@ -219,87 +310,12 @@ class Model:
             self._readable(command.customer_id)
         limit = 0 if command.account_type == "liability" else None
         if not isinstance(command.limit, msgspec.UnsetType):
-            limit = None if command.limit is None else int(command.limit)
-        account = Account(command.account_type, command.currency, limit)
+            limit = _minor(command.limit)
+        account = Account(command.account_type, command.currency, limit, _minor(command.ceiling))
         if command.customer_id is not None:
             account.holders.add((command.customer_id, "owner"))
         self.accounts[command.account_id or ""] = account
         return 1
-
-    def _at_channel(self, command: Deposit | Withdraw) -> int:
-        """Cash in or out; the channel's account is opened by the first entry that needs it."""
-        self._exist([command.account_id])
-        channel = f"bank:{command.channel}:{command.currency}"
-        if channel == command.account_id:
-            raise Refused("same_account")
-        amount, currency = int(command.amount), command.currency
-        own = (command.account_id, "credit", amount, currency)
-        cash = (channel, "debit", amount, currency)
-        legs = [cash, own]
-        if isinstance(command, Withdraw):
-            legs = [(own[0], "debit", *own[2:]), (cash[0], "credit", *cash[2:])]
-        self._fit([own])
-        if channel in self.accounts:
-            return self._book(command, legs)
-        self.accounts[channel] = Account("asset", currency, None)
-        self.position += 1
-        try:
-            return self._book(command, legs)
-        except Refused:
-            del self.accounts[channel]
-            self.position -= 1
-            raise
-
-    def _reverse(self, command: ReverseEntry) -> int:
-        """The mirror of an entry, once."""
-        original = self.entries.get(command.reverses)
-        if original is None:
-            raise Refused("entry_not_found")
-        if original.is_reversal:
-            raise Refused("not_reversible")
-        if original.is_reversed:
-            raise Refused("already_reversed")
-        other = {"debit": "credit", "credit": "debit"}
-        legs = [(name, other[side], *rest) for name, side, *rest in original.legs]
-        events = self._book(command, legs)
-        original.is_reversed = True
-        return events
-
-    def _book(self, command: Any, legs: list[Any]) -> int:  # noqa: ANN401 - any entry command
-        """Book legs whose accounts were found to exist and to fit."""
-        for name, side, _, _ in legs:
-            account = self.accounts[name]
-            self._open_now(account)
-            if any(effect in (side, "full") for _, effect in account.blocks):
-                raise Refused("account_blocked")
-        if command.reference in self.references:
-            raise Refused("reference_conflict")
-        after = {name: copy.copy(self.accounts[name]) for name, *_ in legs}
-        for name, side, amount, _ in legs:
-            setattr(after[name], side, getattr(after[name], side) + amount)
-        if not getattr(command, "force", False):
-            for name, account in after.items():
-                limit, left = account.limit, account.balance()
-                if limit is not None and left < -limit and left < self.accounts[name].balance():
-                    raise Refused("insufficient_funds")
-        self.accounts.update(after)
-        entry = Entry(legs, is_reversal=isinstance(command, ReverseEntry))
-        self.entries[command.entry_id or f"jrn_{self.position + 1}"] = entry
-        if command.reference is not None:
-            self.references.add(command.reference)
-        return 1
-
-    def _exist(self, names: list[str]) -> None:
-        """Every account exists."""
-        if any(name not in self.accounts for name in names):
-            raise Refused("account_not_found")
-
-    def _fit(self, legs: list[Any]) -> None:
-        """Every account is kept in its leg's currency."""
-        for name, _, _, currency in legs:
-            if self.accounts[name].currency != currency:
-                known = currency in (*ISO, *self.units)
-                raise Refused("currency_mismatch" if known else "unknown_currency")
 
     def _open_now(self, account: Account) -> None:
         """The account is not closed."""
@@ -314,6 +330,32 @@ class Model:
             raise Refused("customer_erased")
 
 
+def _chosen_id(command: Command) -> tuple[str, str]:
+    """What the command would be refused with if its chosen id were taken; and that id."""
+    for field, code in (
+        ("customer_id", "customer_exists" if isinstance(command, RegisterCustomer) else ""),
+        ("account_id", "account_exists" if isinstance(command, OpenAccount) else ""),
+        ("group_id", "group_exists" if isinstance(command, CreateGroup) else ""),
+        ("order_id", "order_exists" if isinstance(command, CreateOrder) else ""),
+        ("request_id", "approval_exists" if isinstance(command, RequestApproval) else ""),
+        ("hold_id", "hold_exists" if isinstance(command, PlaceHold) else ""),
+        ("entry_id", "entry_exists"),
+    ):
+        if code and getattr(command, field, None) is not None:
+            return code, getattr(command, field)
+    return "", ""
+
+
+def _minor(text: str | None) -> int | None:
+    """An amount in minor units, or none."""
+    return None if text is None else int(text)
+
+
+def _midnight(day: date) -> datetime:
+    """The moment at which a day begins."""
+    return datetime.combine(day, time(), UTC)
+
+
 def _content(command: Command) -> tuple[type, dict[str, Any]]:
     """What a command says, without its key and with the limit that leaving it out means."""
     fields = msgspec.structs.asdict(command)
@@ -321,3 +363,9 @@ def _content(command: Command) -> tuple[type, dict[str, Any]]:
     if isinstance(command, OpenAccount) and command.limit is msgspec.UNSET:
         fields["limit"] = "0" if command.account_type == "liability" else None
     return type(command), fields
+
+
+def _not_repeated(answer: tuple[str, int], begun: int) -> None:
+    """The answer is not that of an earlier item of the same batch, which began after ``begun``."""
+    if answer[0] == "replayed" and answer[1] > begun:
+        raise Refused("repeated_in_batch")

@@ -9,7 +9,8 @@ from tests.rules.harness import Given, deposited, given, opened, with_field, wit
 from tests.strategies import START, effects
 
 from ledger_core.account_holders import LinkCustomer, UnlinkCustomer
-from ledger_core.account_terms import CloseAccount, ReopenAccount, SetLimit
+from ledger_core.account_limits import SetLimit
+from ledger_core.account_terms import CloseAccount, ReopenAccount
 from ledger_core.accounts import (
     BLOCKS_MAX,
     HOLDERS_MAX,
@@ -121,7 +122,8 @@ def test_the_owner_must_be_known_and_not_forgotten() -> None:
         ("account_id", ""),
         ("code", ""),
         ("name", "a\nb"),
-        ("limit", "-1"),
+        ("limit", "-0"),
+        ("ceiling", "01"),
         ("limit", ""),
         ("limit", "00"),
         ("limit", "1.0"),
@@ -140,13 +142,15 @@ def test_a_limit_is_set_for_what_comes() -> None:
     """It may be below what is used already; the same limit again is no event."""
     used = given(opened("A", limit="100"), withdrawn("A", 80))
     books = used.when(SetLimit(account_id="A", limit="50", reason="review")).then(
-        LimitSet("A", 50, "review")
+        LimitSet("A", 50, "review", keeps_ceiling=True)
     )
     assert books.accounts["A"].available_minor == -30
     Given(books).when(SetLimit(account_id="A", limit="50")).then_nothing()
     Given(books).when(withdrawn("A", 1)).then_refuses(InsufficientFunds, available_minor="-30")
     assert Given(books).when(deposited("A", 1)).error is None
-    Given(books).when(SetLimit(account_id="A", limit=None)).then(LimitSet("A", None))
+    Given(books).when(SetLimit(account_id="A", limit=None)).then(
+        LimitSet("A", None, keeps_ceiling=True)
+    )
 
 
 def test_a_limit_needs_an_open_account() -> None:
@@ -165,7 +169,7 @@ _sums = st.tuples(*[st.integers(0, 1_000)] * 4)
 
 @draw(
     st.sampled_from(get_args(AccountType)),
-    st.none() | st.integers(0, 500),
+    st.none() | st.integers(-500, 500),
     _sums,
     st.sampled_from(get_args(Side)),
     st.integers(1, 2_000),

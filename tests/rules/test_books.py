@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given as draw
 from hypothesis import strategies as st
 from tests.rules.harness import decide, deposited, given, opened, transfer
-from tests.rules.machine import commands
+from tests.rules.machine_commands import commands
 from tests.strategies import START
 
-from ledger_core.account_terms import SetLimit
+from ledger_core.account_limits import SetLimit
 from ledger_core.blocks import FreezeAccount
 from ledger_core.books import Books, Event
 from ledger_core.commands import Command
@@ -115,7 +115,7 @@ def test_catching_up_comes_to_the_same_as_deciding(happened: list[Command]) -> N
 def test_what_a_snapshot_counts_is_not_counted_again(
     happened: list[Command], data: st.DataObject
 ) -> None:
-    """Accounts loaded as of any later position take in only what is newer than they are."""
+    """What is loaded as of any later position takes in only what is newer than it is."""
     log = events_of([*BASE, *happened])
     at = [Books()]
     for position, event in enumerate(log, start=1):
@@ -123,6 +123,7 @@ def test_what_a_snapshot_counts_is_not_counted_again(
         books.accounts.update(at[-1].accounts)
         books.customers.update(at[-1].customers)
         books.units.update(at[-1].units)
+        books.states.update(at[-1].states)
         books.catch_up(event, position, START)
         at.append(books)
     start = data.draw(st.integers(0, len(log)))
@@ -136,9 +137,14 @@ def test_what_a_snapshot_counts_is_not_counted_again(
             loaded.accounts[name] = snapshot
         else:
             assert account.terms.account_no > newer
+    for place in at[-1].states:
+        newer = data.draw(st.integers(start, len(log)))
+        if place in at[newer].states:
+            loaded.keep(place, at[newer].states[place])
     for position, event in enumerate(log[start:], start=start + 1):
         loaded.catch_up(event, position, START)
     assert loaded.accounts == at[-1].accounts
+    assert loaded.states == at[-1].states
 
 
 def test_names_are_taken_for_the_rest_of_the_transaction() -> None:

@@ -1,19 +1,25 @@
 """Commands: told apart field by field, read from one JSON form, each with its decider."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
 import pytest
-from tests.rules.harness import deposited, given, opened, with_field
+from tests.rules.harness import captured, deposited, given, held, opened, voided, with_field
 
 from ledger_core import commands
 from ledger_core.account_holders import LinkCustomer, UnlinkCustomer
-from ledger_core.account_terms import CloseAccount, OpenAccount, ReopenAccount, SetLimit
+from ledger_core.account_limits import SetLimit
+from ledger_core.account_terms import CloseAccount, OpenAccount, ReopenAccount
+from ledger_core.allocation_legs import Destination, Source
+from ledger_core.allocations import Allocate
+from ledger_core.approval_policies import SetApprovalPolicy
+from ledger_core.approvals import ApprovalRequested, ApproveRequest, RejectRequest, WithdrawRequest
 from ledger_core.bank_statements import RecordStatement
 from ledger_core.blocks import FreezeAccount, UnfreezeAccount
-from ledger_core.books import Event, Wants
-from ledger_core.commands import Command
+from ledger_core.booking import BalanceCondition, Bounds
+from ledger_core.books import Caller, Event, Wants
+from ledger_core.commands import Command, RequestApproval
 from ledger_core.customers import (
     ChangeProfile,
     CustomerErased,
@@ -24,8 +30,16 @@ from ledger_core.customers import (
 )
 from ledger_core.deposits import Deposit, Withdraw
 from ledger_core.entries import PostEntry, PostingLine
+from ledger_core.exchanges import Exchange
+from ledger_core.groups import AddToGroup, CreateGroup, RemoveFromGroup, SetGroupLimit
+from ledger_core.periods import ClosePeriod, ReopenPeriod
 from ledger_core.reversals import ReverseEntry
 from ledger_core.risk_rules import SetRiskRule
+from ledger_core.schedules import Schedule
+from ledger_core.standing_orders import CancelOrder, ChangeOrder, CreateOrder
+from ledger_core.template import Parameter, TemplateLine
+from ledger_core.template_amounts import NamedAmount, ParameterAmount
+from ledger_core.templates import DefineTemplate, PostTemplate, RetireTemplate
 from ledger_core.transfers import Transfer
 from ledger_core.units import RegisterUnit
 
@@ -36,12 +50,67 @@ BOOKED: dict[str, Any] = {
     "reference": "r",
     "description": "d",
     "metadata": {"n": "v"},
+    "code": "c",
+    "if_version": {"A": 2},
+    "if_balance": {"A": BalanceCondition(posted=Bounds(gte="0"))},
 }
 LINES = (
     PostingLine(account_id="A", side="debit", amount="5", currency="EUR"),
     PostingLine(account_id="B", side="credit", amount="5", currency="EUR"),
 )
 BANK: tuple[Command, ...] = (ANN, opened("A"), opened("B"), deposited("A", 9, entry_id="first"))
+GROUPED: tuple[Command, ...] = (
+    *BANK,
+    CreateGroup(group_id="g", name="n", currency="EUR"),
+    AddToGroup(group_id="g", account_id="A"),
+)
+HELD: tuple[Command, ...] = (*BANK, held("A", "B", 5, "h", code="c"))
+AS_HELD: dict[str, Any] = {"debit_account_id": "A", "credit_account_id": "B", "currency": "EUR"}
+RESERVED = {name: value for name, value in BOOKED.items() if name not in ("value_date", "entry_id")}
+CLOSED = ClosePeriod(through=date(2026, 2, 28))
+PAY = Transfer(debit_account_id="A", credit_account_id="B", amount="5", currency="EUR")
+ORDERED: tuple[Command, ...] = (
+    *BANK,
+    CreateOrder(
+        order_id="o", schedule=Schedule(first_date=date(2026, 3, 2), unit="week"), command=PAY
+    ),
+)
+
+ASKED: tuple[Command, ...] = (
+    *BANK,
+    RequestApproval(
+        key="q", command=with_field(PAY, "key", "c"), approvers=("ops", "risk"), request_id="q"
+    ),
+)
+CHECKER = Caller("key:bob", "bob", frozenset({"ops"}))
+"""Who approves and rejects: not the maker."""
+FEE = DefineTemplate(
+    name="fee",
+    parameters=(
+        Parameter(name="payer", kind="account"),
+        Parameter(name="fee", kind="amount", description="d"),
+    ),
+    postings=(
+        TemplateLine(side="debit", account_parameter="payer", amount=ParameterAmount(name="fee")),
+        TemplateLine(side="credit", account_id="B", amount=NamedAmount(name="all")),
+    ),
+    amounts={"all": ParameterAmount(name="fee")},
+    description="d",
+)
+CHARGE: dict[str, Any] = {"template": "fee", "currency": "EUR", "accounts": {"payer": "A"}}
+SPLIT: dict[str, Any] = {
+    "currency": "EUR",
+    "sources": (Source(account_id="A", max="7"), Source(inner=(Source(account_id="A"),))),
+    "destinations": (Destination(account_id="B", share="50%"), Destination(kept=True)),
+}
+DOLLARS: tuple[Command, ...] = (*BANK, opened("D", currency="USD"))
+SALE: dict[str, Any] = {
+    "debit_account_id": "A",
+    "credit_account_id": "D",
+    "amount": "5",
+    "currency": "EUR",
+    "counter_currency": "USD",
+}
 
 COMMANDS: tuple[tuple[tuple[Command, ...], Command], ...] = (
     (BANK, Transfer(debit_account_id="A", credit_account_id="B", amount="5", currency="EUR")),
@@ -58,6 +127,20 @@ COMMANDS: tuple[tuple[tuple[Command, ...], Command], ...] = (
     (BANK, ReverseEntry(reverses="first")),
     (BANK, ReverseEntry(reverses="first", force=True, **BOOKED)),
     (BANK, ReverseEntry(reverses="first", on_original_date=True)),
+    (BANK, held("A", "B", 5, hold_id=None)),
+    (BANK, held("A", "B", 5, "h", timeout_s=60, multi_capture=True, balancing="debit", **RESERVED)),
+    (BANK, held("A", "B", 5, "h", expires_at=datetime(2026, 3, 9, tzinfo=UTC))),
+    (HELD, captured("h")),
+    (HELD, captured("h", 0)),
+    (HELD, captured("h", 3, **AS_HELD, **{**BOOKED, "if_version": {"A": 3}})),
+    (HELD, voided("h")),
+    (HELD, voided("h", amount="5", reason="r", **AS_HELD)),
+    (BANK, Allocate(amount="all", **SPLIT)),
+    (BANK, Allocate(amount="5", rounding="first", **SPLIT, **BOOKED)),
+    ((*BANK, FEE), PostTemplate(amounts={"fee": "5"}, **CHARGE)),
+    ((*BANK, FEE), PostTemplate(amounts={"fee": "5"}, version=1, **CHARGE, **BOOKED)),
+    (DOLLARS, Exchange(rate="1.0842", **SALE)),
+    (DOLLARS, Exchange(rate="1", counter_amount="6", rounding="up", **SALE, **BOOKED)),
     (BANK, OpenAccount(currency="EUR")),
     (BANK, OpenAccount(currency="EUR", account_type="asset")),
     (BANK, OpenAccount(currency="EUR", limit=None)),
@@ -72,9 +155,12 @@ COMMANDS: tuple[tuple[tuple[Command, ...], Command], ...] = (
             name="n",
             customer_id="ann",
             metadata={},
+            ceiling="9",
         ),
     ),
     (BANK, SetLimit(account_id="A", limit="7", reason="r")),
+    (BANK, SetLimit(account_id="A", limit="-7", ceiling=None, effective_date=date(2026, 3, 2))),
+    (BANK, SetLimit(account_id="A", limit="7", ceiling="9", effective_date=date(2026, 3, 9))),
     (BANK, SetLimit(account_id="A", limit=None)),
     (BANK, FreezeAccount(account_id="A", cause="c", effect="debit", reason="r")),
     (
@@ -96,6 +182,19 @@ COMMANDS: tuple[tuple[tuple[Command, ...], Command], ...] = (
         (*BANK, LinkCustomer(account_id="A", customer_id="ann")),
         UnlinkCustomer(account_id="A", customer_id="ann", reason="r"),
     ),
+    (BANK, CreateGroup(name="n", currency="EUR")),
+    (
+        BANK,
+        CreateGroup(group_id="h", name="n", currency="EUR", side="debit", limit="7", ceiling="9"),
+    ),
+    (GROUPED, SetGroupLimit(group_id="g", limit=None, ceiling="9", reason="r")),
+    (GROUPED, SetGroupLimit(group_id="g", limit="7")),
+    (GROUPED, AddToGroup(group_id="g", account_id="B")),
+    (GROUPED, RemoveFromGroup(group_id="g", account_id="A", reason="r")),
+    (BANK, ClosePeriod(through=date(2026, 1, 31))),
+    (BANK, ClosePeriod(through=date(2026, 1, 31), late_posting="next_open", reason="r")),
+    ((*BANK, CLOSED), ReopenPeriod(after=date(2026, 1, 15), reason="r")),
+    ((*BANK, CLOSED), ReopenPeriod(after=None)),
     (BANK, RegisterCustomer(profile={"name": "Ben", "phone": "1", "segment": "s"})),
     (BANK, RegisterCustomer(customer_id="ben", profile={"name": "Ben"})),
     (
@@ -105,8 +204,57 @@ COMMANDS: tuple[tuple[tuple[Command, ...], Command], ...] = (
         ),
     ),
     (BANK, EraseCustomer(customer_id="ann", reason="r")),
+    (BANK, CreateOrder(schedule=Schedule(first_date=date(2026, 3, 2), unit="once"), command=PAY)),
+    (
+        BANK,
+        CreateOrder(
+            order_id="o",
+            name="n",
+            schedule=Schedule(first_date=date(2026, 3, 2), unit="week", interval=2, count=3),
+            command=PAY,
+        ),
+    ),
+    (ORDERED, ChangeOrder(order_id="o", amount="7")),
+    (
+        ORDERED,
+        ChangeOrder(
+            order_id="o",
+            from_date=date(2026, 3, 9),
+            command=with_field(PAY, "description", "d"),
+            schedule=Schedule(first_date=date(2026, 3, 9), unit="month", adjust="following"),
+            reason="r",
+        ),
+    ),
+    (ORDERED, CancelOrder(order_id="o", reason="r")),
+    (BANK, FEE),
+    (BANK, with_field(with_field(FEE, "description", None), "name", "f")),
+    ((*BANK, FEE), RetireTemplate(template="fee", reason="r")),
     (BANK, RegisterUnit(code="PTS", scale=3, name="n")),
     (BANK, SetRiskRule(rule="velocity", parameters={"count": 3}, enabled=False)),
+    (BANK, SetApprovalPolicy(policy_id="p", commands=("transfer",), approvers=("ops",))),
+    (
+        BANK,
+        SetApprovalPolicy(
+            policy_id="p",
+            commands=("transfer", "deposit"),
+            approvers=("ops", "risk"),
+            currency="EUR",
+            above="7",
+            enabled=False,
+        ),
+    ),
+    (BANK, RequestApproval(command=with_field(PAY, "key", "c"), approvers=("ops",))),
+    (
+        BANK,
+        RequestApproval(
+            command=RegisterCustomer(key="c", profile={"name": "Ben", "language": "en"}),
+            approvers=("ops", "risk"),
+            request_id="q",
+        ),
+    ),
+    (ASKED, ApproveRequest(request_id="q")),
+    (ASKED, RejectRequest(request_id="q", reason="r")),
+    (ASKED, WithdrawRequest(request_id="q", reason="r")),
     (
         BANK,
         RecordStatement(
@@ -139,6 +287,16 @@ OTHER: dict[str, object] = {
     "reverses": "z",
     "account_type": "income",
     "limit": "99",
+    "ceiling": "99",
+    "if_version": {"Z": 9},
+    "if_balance": {"Z": BalanceCondition(available=Bounds(lt="9"))},
+    "balancing": "credit",
+    "effective_date": date(2026, 3, 30),
+    "group_id": "z",
+    "side": "z",
+    "through": date(2020, 1, 1),
+    "after": date(2020, 1, 1),
+    "late_posting": "refuse",
     "code": "z",
     "name": "z",
     "customer_id": "z",
@@ -157,20 +315,45 @@ OTHER: dict[str, object] = {
     "opening_date": date(2020, 1, 1),
     "closing_date": date(2020, 1, 1),
     "entry_count": 9,
+    "policy_id": "z",
+    "commands": ("withdraw",),
+    "approvers": ("z",),
+    "above": "9",
+    "request_id": "z",
+    "order_id": "z",
+    "schedule": Schedule(first_date=date(2026, 3, 30), unit="day"),
+    "command": with_field(PAY, "amount", "9"),
+    "from_date": date(2026, 3, 30),
+    "sources": (Source(account_id="Z"),),
+    "destinations": (Destination(account_id="Z"),),
+    "rounding": "down",
+    "template": "z",
+    "version": 9,
+    "accounts": {"payer": "Z"},
+    "amounts": {"fee": "9"},
+    "hold_id": "z",
+    "expires_at": datetime(2026, 3, 30, tzinfo=UTC),
+    "timeout_s": 9,
+    "counter_currency": "TND",
+    "counter_amount": "9",
+    "rate": "9",
 }
 """For every field a value that no command above has; flags are turned round."""
 
 
 def _answer(happened: tuple[Command, ...], command: Command) -> Event:
     """The event under which the command's key is kept."""
-    answer = given(*happened).when(command)
+    bank = given(*happened)
+    if isinstance(command, ApproveRequest | RejectRequest):
+        bank.books.caller = CHECKER
+    answer = bank.when(command)
     assert answer.error is None, answer.error
     return answer.events[-1]
 
 
 def _unsealed(event: Event) -> dict[str, str] | None:
     """The event's personal data in clear, as the vault would give it."""
-    if isinstance(event, CustomerRegistered | CustomerProfileChanged):
+    if isinstance(event, CustomerRegistered | CustomerProfileChanged | ApprovalRequested):
         return {name: text[::-1] for name, text in event.sealed.items()}
     return None
 
@@ -257,9 +440,11 @@ def test_a_command_is_one_json_object(command: Command) -> None:
 def test_a_command_asks_for_everything_it_names() -> None:
     """Accounts, customers, entries and references: what is not asked for is not loaded."""
     expected = {
-        "accounts": {"A", "B", "X", "bank:counter:EUR", "bank:card:EUR", "bank:atm:EUR"},
+        "accounts": {"A", "B", "D", "X"}
+        | {f"bank:{channel}:EUR" for channel in ("counter", "card", "atm", "position")}
+        | {"bank:position:USD"},
         "customers": {"ann", "ben"},
-        "entries": {"e", "first"},
+        "entries": {"e", "first", "h"},
         "references": {"r"},
     }
     wants = Wants()

@@ -1,9 +1,13 @@
 """Customers: registration, change, erasure; and that only sealed fields enter an event."""
 
 import pytest
-from tests.rules.harness import Given, given, with_field
+from hypothesis import given as draw
+from hypothesis import strategies as st
+from tests.rules.harness import Given, given, opened, with_field
 
+from ledger_core.account_holders import LinkCustomer
 from ledger_core.customers import (
+    KYC_STATUSES,
     PERSONAL_FIELDS,
     ChangeProfile,
     CustomerErased,
@@ -16,6 +20,7 @@ from ledger_core.errors import (
     CustomerErasedAlready,
     CustomerExists,
     CustomerNotFound,
+    KycNotCleared,
     ValidationFailed,
 )
 
@@ -85,6 +90,7 @@ def test_only_known_customers_are_changed_or_erased() -> None:
         ({"name": " Ann"}, "profile.name"),
         ({"name": "A\nB"}, "profile.name"),
         ({"name": "Ann", "address": "x" * 501}, "profile.address"),
+        ({"name": "Ann", "kyc_status": "unknown"}, "profile.kyc_status"),
     ],
 )
 def test_a_malformed_profile_is_refused_without_repeating_it(
@@ -133,3 +139,37 @@ def test_every_personal_field_can_be_given_and_cleared() -> None:
     )
     assert isinstance(event, CustomerProfileChanged)
     assert event.cleared == tuple(sorted(clear))
+
+
+# Identification ---------------------------------------------------------------------------------
+
+
+@draw(st.lists(st.none() | st.sampled_from(KYC_STATUSES), min_size=1, max_size=5))
+def test_an_account_is_opened_for_whom_the_bank_knows(statuses: list[str | None]) -> None:
+    """A status that is given must be ``cleared``; the last one counts, and none is no judgement."""
+    profile = {"name": "Ann"}
+    if statuses[0] is not None:
+        profile["kyc_status"] = statuses[0]
+    changes = [
+        ChangeProfile(customer_id="ann", changes={"kyc_status": status}, reason="checked")
+        for status in statuses[1:]
+    ]
+    other = ChangeProfile(customer_id="ann", changes={"language": "nl"}, reason="moved")
+    case = given(RegisterCustomer(customer_id="ann", profile=profile), *changes, other)
+    assert case.books.customers["ann"].kyc_status == statuses[-1]
+    assert case.books.customers["ann"].last_position == len(statuses) + 1
+    answer = case.when(opened("A", customer_id="ann"))
+    if statuses[-1] in (None, "cleared"):
+        assert answer.error is None
+    else:
+        answer.then_refuses(KycNotCleared, customer_id="ann", kyc_status=statuses[-1])
+
+
+def test_who_was_not_cleared_may_still_be_a_holder_and_be_erased() -> None:
+    """Only opening an account for somebody asks; erasure leaves the status as it was."""
+    ann = RegisterCustomer(customer_id="ann", profile={"name": "Ann", "kyc_status": "rejected"})
+    case = given(ann, opened("A"))
+    assert case.when(LinkCustomer(account_id="A", customer_id="ann")).error is None
+    books = case.when(EraseCustomer(customer_id="ann", reason="asked")).books
+    assert books.customers["ann"].kyc_status == "rejected"
+    case.when(opened("B", customer_id="ann")).then_refuses(CustomerErasedAlready)

@@ -1,7 +1,7 @@
 """Events: their bytes for ever, their names, and what they are about."""
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import msgspec
@@ -10,6 +10,7 @@ from hypothesis import given
 from tests import strategies
 
 from ledger_core import events
+from ledger_core.account_limits import LimitChangeScheduled
 from ledger_core.accounts import (
     AccountClosed,
     AccountHolderLinked,
@@ -18,13 +19,44 @@ from ledger_core.accounts import (
     AccountReopened,
     BlockLifted,
     BlockPlaced,
+    GroupMemberAdded,
+    GroupMemberRemoved,
     LimitSet,
+)
+from ledger_core.approval_policies import ApprovalPolicySet
+from ledger_core.approvals import (
+    ApprovalCompleted,
+    ApprovalFailed,
+    ApprovalGiven,
+    ApprovalRejected,
+    ApprovalRequested,
+    ApprovalWithdrawn,
 )
 from ledger_core.bank_statements import BankStatementImported
 from ledger_core.books import Event
 from ledger_core.customers import CustomerErased, CustomerProfileChanged, CustomerRegistered
-from ledger_core.journal import JournalEntryPosted, Posting
+from ledger_core.group import GroupCreated, GroupLimitSet
+from ledger_core.journal import HoldPlaced, HoldReleased, JournalEntryPosted, Posting
+from ledger_core.period import PeriodClosed, PeriodReopened
+from ledger_core.refusals import CommandRefused
 from ledger_core.risk_rules import RiskRuleSet
+from ledger_core.schedules import Schedule
+from ledger_core.standing_order import (
+    StandingOrderCancelled,
+    StandingOrderChanged,
+    StandingOrderCreated,
+    StandingOrderRan,
+    StandingOrderRunRefused,
+)
+from ledger_core.template import Parameter, TemplateDefined, TemplateLine, TemplateRetired
+from ledger_core.template_amounts import (
+    DifferenceAmount,
+    FixedAmount,
+    NamedAmount,
+    ParameterAmount,
+    PercentAmount,
+    SumAmount,
+)
 from ledger_core.unchanged import NothingChanged
 from ledger_core.units import UnitRegistered
 
@@ -53,8 +85,39 @@ EVENTS: tuple[Event, ...] = (
         forced=True,
         on_original_date=True,
     ),
+    JournalEntryPosted(
+        kind="capture",
+        postings=(Posting("A", "debit", 3, "EUR"), Posting("B", "credit", 3, "EUR")),
+        value_date=date(2026, 3, 1),
+        code="rent",
+        hold_id="h",
+        freed_minor=10**36 - 1,
+        original_value_date=date(2026, 2, 28),
+        rate="1.0871",
+        template="rent@2",
+        asked={"type": "capture_hold", "hold_id": "h", "amount": "3", "code": "rent"},
+    ),
+    HoldPlaced("A", "B", 5, "EUR"),
+    HoldPlaced(
+        debit_account_id="A",
+        credit_account_id="B",
+        amount_minor=10**36 - 1,
+        currency="JPY",
+        hold_id="h",
+        expires_at=datetime(2026, 3, 9, 9, 30, 0, 1, tzinfo=UTC),
+        multi_capture=True,
+        reference="r",
+        description="d",
+        metadata={"n": "v"},
+        code="rent",
+        forced=True,
+        asked={"type": "place_hold", "amount": "5", "balancing": "debit"},
+    ),
+    HoldReleased("hld_7", "A", "B", 5, "EUR", "expired", datetime(2026, 3, 9, tzinfo=UTC)),
+    HoldReleased("h", "A", "B", 5, "EUR", "voided", reason="x", asked={"type": "void_hold"}),
     AccountOpened("liability", "EUR", 2),
     AccountOpened("asset", "PTS", 24, "A", 10**36 - 1, "1000", "Cash", "ann", {"n": "v"}),
+    AccountOpened("liability", "EUR", 2, limit_minor=-(10**36) + 1, ceiling_minor=-7),
     BlockPlaced("A", "court", "debit"),
     BlockPlaced("A", "court", "full", "order 7"),
     BlockLifted("A", "court", "credit"),
@@ -65,9 +128,26 @@ EVENTS: tuple[Event, ...] = (
     AccountReopened("A", "came back"),
     LimitSet("A", None),
     LimitSet("A", 0, "review"),
+    LimitSet("A", -5, "review", 7, datetime(2026, 3, 3, tzinfo=UTC)),
+    LimitSet("A", 5, keeps_ceiling=True),
+    LimitChangeScheduled("A", date(2026, 3, 3), None),
+    LimitChangeScheduled("A", date(2026, 3, 3), -5, "review", 7),
+    LimitChangeScheduled("A", date(2026, 3, 3), 5, keeps_ceiling=True),
     AccountHolderLinked("A", "ann", "owner"),
     AccountHolderUnlinked("A", "ann", "joint"),
     AccountHolderUnlinked("A", "ann", "authorised", "asked"),
+    GroupCreated("The Webers", "EUR"),
+    GroupCreated("The Webers", "EUR", "family", "debit", -5, 7),
+    GroupLimitSet("family", None),
+    GroupLimitSet("family", -5, "agreed", 7),
+    GroupLimitSet("family", 5, keeps_ceiling=True),
+    GroupMemberAdded("family", "A"),
+    GroupMemberRemoved("family", "A"),
+    GroupMemberRemoved("family", "A", "moved out"),
+    PeriodClosed(date(2026, 1, 31)),
+    PeriodClosed(date(2026, 1, 31), "next_open", "month's end"),
+    PeriodReopened(None),
+    PeriodReopened(date(2025, 12, 31), "late invoice"),
     CustomerRegistered("sub_1", {}),
     CustomerRegistered("sub_1", {"name": "s1.AAAA"}, {"language": "en"}, "ann"),
     CustomerProfileChanged("ann", "asked"),
@@ -77,8 +157,107 @@ EVENTS: tuple[Event, ...] = (
     UnitRegistered("PTS", 24, "Points"),
     RiskRuleSet("velocity", {}),
     RiskRuleSet("structuring", {"count": 3, "amount": 10**15}, enabled=False),
+    ApprovalPolicySet("P", ("transfer",), ("ops",)),
+    ApprovalPolicySet("P", ("transfer",), ("ops", "ops"), "EUR", 10**36 - 1, enabled=False),
+    ApprovalRequested({"type": "x", "account_id": "A"}, ("ops",), "ann", "key:1"),
+    ApprovalRequested(
+        {"type": "change_profile", "key": "k", "customer_id": "ann", "changes": {"email": None}},
+        ("ops", "risk"),
+        "ann",
+        "key:1",
+        "Q1",
+        ("P",),
+        ("ops",),
+        "sub_1",
+        {"phone": "s1.BBBB"},
+    ),
+    ApprovalGiven("Q1", "bob", ("ops", "risk")),
+    ApprovalRejected("Q1", "bob"),
+    ApprovalRejected("Q1", "bob", "typo", "sub_1"),
+    ApprovalWithdrawn("Q1"),
+    ApprovalWithdrawn("Q1", "typo", "sub_1"),
+    ApprovalCompleted("Q1", 7),
+    ApprovalCompleted("Q1", 7, "sub_1"),
+    ApprovalFailed("Q1", "account_closed"),
+    ApprovalFailed("Q1", "customer_exists", {"position": 7, "fields": ["profile"]}, "sub_1"),
     BankStatementImported("A", "2026/1", "EUR", -5, 7, date(2026, 1, 1), date(2026, 1, 31), 3),
     NothingChanged({"type": "freeze_account", "account_id": "A", "cause": "x", "effect": "full"}),
+    StandingOrderCreated({"type": "deposit"}, Schedule(first_date=date(2026, 3, 2), unit="once")),
+    StandingOrderCreated(
+        {"type": "transfer", "debit_account_id": "A", "credit_account_id": "B", "amount": "5"},
+        Schedule(
+            first_date=date(2026, 1, 31),
+            unit="month",
+            interval=3,
+            last_date=date(2027, 1, 31),
+            adjust="preceding",
+        ),
+        "rent",
+        "Rent",
+    ),
+    StandingOrderChanged("rent"),
+    StandingOrderChanged(
+        "rent",
+        date(2026, 3, 2),
+        "7",
+        {"type": "deposit", "account_id": "A"},
+        Schedule(first_date=date(2026, 3, 2), unit="week", count=3),
+        "more",
+    ),
+    StandingOrderCancelled("rent"),
+    StandingOrderCancelled("rent", "moved"),
+    StandingOrderRan("rent", date(2026, 2, 28), date(2026, 3, 2)),
+    StandingOrderRan("rent", date(2026, 2, 28), date(2026, 3, 2), 7),
+    StandingOrderRunRefused("rent", date(2026, 2, 28), date(2026, 3, 2), "account_closed"),
+    StandingOrderRunRefused(
+        "rent",
+        date(2026, 2, 28),
+        date(2026, 3, 2),
+        "insufficient_funds",
+        {"position": 7, "available_minor": "5"},
+    ),
+    TemplateDefined(
+        "fee",
+        1,
+        (Parameter(name="fee", kind="amount"),),
+        (
+            TemplateLine(side="debit", account_id="A", amount=ParameterAmount(name="fee")),
+            TemplateLine(side="credit", account_id="B", amount=ParameterAmount(name="fee")),
+        ),
+    ),
+    TemplateDefined(
+        "fee",
+        2,
+        (
+            Parameter(name="payer", kind="account", description="Who pays"),
+            Parameter(name="fee", kind="amount"),
+        ),
+        (
+            TemplateLine(
+                side="debit",
+                account_parameter="payer",
+                amount=SumAmount(of=(NamedAmount(name="net"), NamedAmount(name="tax"))),
+            ),
+            TemplateLine(side="credit", account_id="B", amount=NamedAmount(name="net")),
+            TemplateLine(side="credit", account_id="A", amount=NamedAmount(name="tax")),
+        ),
+        {
+            "net": DifferenceAmount(of=ParameterAmount(name="fee"), less=FixedAmount(amount="5")),
+            "tax": PercentAmount(
+                percent="19%", of=NamedAmount(name="net"), rounding="half_up", min="1", max="99"
+            ),
+        },
+        "Fee with tax",
+    ),
+    TemplateRetired("fee"),
+    TemplateRetired("fee", "abolished"),
+    CommandRefused({"type": "deposit", "account_id": "A"}, "account_closed", {"position": 7}),
+    CommandRefused(
+        {"type": "post_entry", "postings": [{"account_id": "A"}, {"account_id": "A"}]},
+        "insufficient_funds",
+        {"account_id": "B", "available_minor": "5"},
+        unrecorded=3,
+    ),
 )
 """Every type, with its optional fields left out and filled in: what the golden lines mean."""
 
@@ -169,24 +348,71 @@ def test_events_say_what_they_are_about() -> None:
             JournalEntryPosted,
             [
                 ["account:A", "account:B"],
-                ['account:Åsa "x"\\', "account:bank:atm:JPY", "account:C"],
+                ['account:Åsa "x"\\', "account:bank:atm:JPY", "account:C", "metadata:n=v"],
+                ["account:A", "account:B", "code:rent", "hold:h"],
             ],
         ),
-        (AccountOpened, [["account:acc_9"], ["account:A", "customer:ann"]]),
+        (
+            HoldPlaced,
+            [
+                ["account:A", "account:B", "hold:hld_9"],
+                ["account:A", "account:B", "code:rent", "metadata:n=v", "hold:h"],
+            ],
+        ),
+        (
+            HoldReleased,
+            [["account:A", "account:B", "hold:hld_7"], ["account:A", "account:B", "hold:h"]],
+        ),
+        (AccountOpened, [["account:acc_9"], ["account:A", "customer:ann"], ["account:acc_9"]]),
         (BlockPlaced, [["account:A"]] * 2),
         (BlockLifted, [["account:A"]] * 2),
         (AccountClosed, [["account:A"]] * 2),
         (AccountReopened, [["account:A"]] * 2),
         (LimitSet, [["account:A"]] * 2),
+        (LimitSet, [["account:A", "limit_change:A:2026-03-03"], ["account:A"]]),
+        (LimitChangeScheduled, [["account:A", "limit_change:A:2026-03-03"]] * 3),
         (AccountHolderLinked, [["account:A", "customer:ann"]]),
         (AccountHolderUnlinked, [["account:A", "customer:ann"]] * 2),
+        (GroupCreated, [["group:grp_9"], ["group:family"]]),
+        (GroupLimitSet, [["group:family"]] * 3),
+        (GroupMemberAdded, [["account:A", "group:family"]]),
+        (GroupMemberRemoved, [["account:A", "group:family"]] * 2),
+        (PeriodClosed, [["period:ledger"]] * 2),
+        (PeriodReopened, [["period:ledger"]] * 2),
         (CustomerRegistered, [["customer:cus_9"], ["customer:ann"]]),
         (CustomerProfileChanged, [["customer:ann"]] * 2),
         (CustomerErased, [["customer:ann"]]),
         (UnitRegistered, [["unit:PTS"]] * 2),
         (RiskRuleSet, [["risk_rule:velocity"], ["risk_rule:structuring"]]),
+        (ApprovalPolicySet, [["approval_policy:P"]] * 2),
+        (ApprovalRequested, [["account:A", "approval:apr_9"], ["customer:ann", "approval:Q1"]]),
+        (ApprovalGiven, [["approval:Q1"]]),
+        (ApprovalRejected, [["approval:Q1"]] * 2),
+        (ApprovalWithdrawn, [["approval:Q1"]] * 2),
+        (ApprovalCompleted, [["approval:Q1"]] * 2),
+        (ApprovalFailed, [["approval:Q1"]] * 2),
         (BankStatementImported, [["account:A", "bank_statement:A"]]),
         (NothingChanged, [["account:A"]]),
+        (StandingOrderCreated, [["order:ord_9"], ["account:A", "account:B", "order:rent"]]),
+        (StandingOrderChanged, [["order:rent"], ["account:A", "order:rent"]]),
+        (StandingOrderCancelled, [["order:rent"]] * 2),
+        (StandingOrderRan, [["order:rent"]] * 2),
+        (StandingOrderRunRefused, [["order:rent"]] * 2),
+        (
+            TemplateDefined,
+            [
+                ["account:A", "account:B", "template:fee"],
+                ["account:B", "account:A", "template:fee"],
+            ],
+        ),
+        (TemplateRetired, [["template:fee"]] * 2),
+        (
+            CommandRefused,
+            [
+                ["refusal:account_closed", "account:A"],
+                ["refusal:insufficient_funds", "account:A", "account:B"],
+            ],
+        ),
     ]
     expected = [tag for _, of_kind in named for tag in of_kind]
     assert list(tags.values()) == expected

@@ -1,11 +1,13 @@
 """The order of checks, pinned: a command that breaks two rules is answered with the earlier one.
 
-identity (see the tests on PostgreSQL) → shape → accounts exist, differ, same currency → open, not
-blocked for that side → chosen names free → limits.
+identity (see the tests on PostgreSQL) → shape → accounts exist, differ, same currency → hold
+exists, is one, matches, is open → account open, not blocked for that side → chosen names free →
+period open → conditions → amount against hold → limits of accounts, then of groups.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
 from itertools import combinations
 from typing import Any
 
@@ -13,10 +15,12 @@ import pytest
 from tests.rules.harness import deposited, given, opened, transfer, with_field, withdrawn
 
 from ledger_core.account_holders import LinkCustomer
+from ledger_core.account_limits import SetLimit
 from ledger_core.account_terms import CloseAccount, OpenAccount
 from ledger_core.blocks import FreezeAccount
+from ledger_core.booking import BalanceCondition, Bounds
 from ledger_core.commands import Command
-from ledger_core.customers import EraseCustomer, RegisterCustomer
+from ledger_core.customers import ChangeProfile, EraseCustomer, RegisterCustomer
 from ledger_core.entries import PostEntry, PostingLine
 from ledger_core.errors import (
     AccountExists,
@@ -24,20 +28,34 @@ from ledger_core.errors import (
     AccountIsClosed,
     AccountNotFound,
     AlreadyReversed,
+    ConditionFailed,
     CurrencyMismatch,
     CustomerErasedAlready,
     CustomerNotFound,
     EntryNotFound,
+    ExceedsHold,
+    GroupNotFound,
+    HoldAlreadyVoided,
+    HoldMismatch,
+    HoldNotFound,
     InsufficientFunds,
+    KycNotCleared,
     LedgerError,
+    LimitExceeded,
+    NotAHold,
     NotReversible,
+    PeriodIsClosed,
     ReferenceConflict,
     SameAccount,
     Unbalanced,
     UnknownCurrency,
     ValidationFailed,
+    VersionConflict,
 )
+from ledger_core.groups import AddToGroup, CreateGroup
+from ledger_core.holds import CaptureHold, PlaceHold, VoidHold
 from ledger_core.journal import Side
+from ledger_core.periods import ClosePeriod
 from ledger_core.reversals import ReverseEntry
 
 
@@ -76,7 +94,19 @@ def setting(**fields: object) -> Callable[[Any], Command]:
 FROZEN = Break(AccountIsBlocked, (FreezeAccount(account_id="A", cause="court"),), turn=1)
 CLOSED = Break(AccountIsClosed, (CloseAccount(account_id="A"),), turn=2)
 TAKEN = Break(ReferenceConflict, (deposited("R", 1, reference="r"),), change=setting(reference="r"))
+LATE = Break(
+    PeriodIsClosed,
+    (ClosePeriod(through=date(2026, 1, 31)),),
+    turn=3,
+    change=setting(value_date=date(2026, 1, 31)),
+)
+CHANGED = Break(VersionConflict, change=setting(if_version={"A": 99}))
+UNFIT = Break(
+    ConditionFailed,
+    change=setting(if_balance={"A": BalanceCondition(posted=Bounds(gt="1000"))}),
+)
 BASE = (opened("A", limit="50"), opened("B"), opened("R"))
+GROUP = CreateGroup(group_id="g", name="g", currency="EUR")
 
 
 def _lines(*legs: tuple[str, Side, str, str]) -> tuple[PostingLine, ...]:
@@ -120,6 +150,12 @@ def _last_line(**fields: str) -> Callable[[Any], Command]:
     return change
 
 
+def _joined_by_yen(command: Any) -> Command:  # noqa: ANN401 - one that joins
+    """The same for an account in another currency."""
+    changed: Command = setting(account_id="Y")(command) if command.account_id == "A" else command
+    return changed
+
+
 CASES = {
     "transfer": Case(
         BASE,
@@ -135,7 +171,67 @@ CASES = {
             CLOSED,
             FROZEN,
             TAKEN,
+            LATE,
+            CHANGED,
+            UNFIT,
             Break(InsufficientFunds, change=setting(amount="51")),
+            Break(LimitExceeded, (SetLimit(account_id="B", limit="0", ceiling="49"),)),
+        ),
+    ),
+    "transfer in a group": Case(
+        (*BASE, with_field(GROUP, "ceiling", "49"), AddToGroup(group_id="g", account_id="B")),
+        transfer("A", "B", 49),
+        (
+            UNFIT,
+            Break(InsufficientFunds, (SetLimit(account_id="A", limit="48"),)),
+            Break(LimitExceeded, change=setting(amount="50")),
+        ),
+    ),
+    "hold": Case(
+        BASE,
+        PlaceHold(debit_account_id="A", credit_account_id="B", amount="50", currency="EUR"),
+        (
+            Break(ValidationFailed, change=setting(timeout_s=0)),
+            Break(AccountNotFound, change=setting(credit_account_id="nobody")),
+            Break(CurrencyMismatch, change=setting(currency="JPY")),
+            CLOSED,
+            FROZEN,
+            TAKEN,
+            CHANGED,
+            UNFIT,
+            Break(InsufficientFunds, change=setting(amount="51")),
+        ),
+    ),
+    "capture": Case(
+        (
+            *BASE,
+            deposited("R", 1, entry_id="e"),
+            PlaceHold(
+                debit_account_id="A",
+                credit_account_id="B",
+                amount="50",
+                currency="EUR",
+                hold_id="h",
+            ),
+        ),
+        CaptureHold(hold_id="h"),
+        (
+            Break(ValidationFailed, change=setting(description="")),
+            Break(HoldNotFound, change=setting(hold_id="nothing")),
+            Break(
+                NotAHold,
+                change=lambda command: (
+                    command if command.hold_id == "nothing" else setting(hold_id="e")(command)
+                ),
+            ),
+            Break(HoldMismatch, change=setting(currency="JPY")),
+            Break(HoldAlreadyVoided, (VoidHold(hold_id="h"),), turn=1),
+            FROZEN,
+            TAKEN,
+            LATE,
+            CHANGED,
+            UNFIT,
+            Break(ExceedsHold, change=setting(amount="51")),
         ),
     ),
     "withdrawal": Case(
@@ -148,6 +244,9 @@ CASES = {
             CLOSED,
             FROZEN,
             TAKEN,
+            LATE,
+            CHANGED,
+            UNFIT,
             Break(InsufficientFunds, change=setting(amount="51")),
         ),
     ),
@@ -162,6 +261,9 @@ CASES = {
             CLOSED,
             FROZEN,
             TAKEN,
+            LATE,
+            CHANGED,
+            UNFIT,
             Break(InsufficientFunds, change=_one_more),
         ),
     ),
@@ -181,6 +283,9 @@ CASES = {
             Break(AlreadyReversed, (ReverseEntry(reverses="e"), transfer("A", "B", 50))),
             FROZEN,
             TAKEN,
+            LATE,
+            CHANGED,
+            UNFIT,
             Break(InsufficientFunds, (withdrawn("B", 1),), turn=1),
         ),
     ),
@@ -191,7 +296,33 @@ CASES = {
             Break(ValidationFailed, change=setting(name="")),
             Break(UnknownCurrency, change=setting(currency="PTS")),
             Break(AccountExists, (opened("X"),)),
-            Break(CustomerErasedAlready, (EraseCustomer(customer_id="ann", reason="asked"),)),
+            Break(
+                CustomerErasedAlready, (EraseCustomer(customer_id="ann", reason="asked"),), turn=1
+            ),
+            Break(
+                KycNotCleared,
+                (
+                    ChangeProfile(
+                        customer_id="ann", changes={"kyc_status": "pending"}, reason="new"
+                    ),
+                ),
+            ),
+        ),
+    ),
+    "joining": Case(
+        (opened("A"), GROUP),
+        AddToGroup(group_id="g", account_id="A"),
+        (
+            Break(ValidationFailed, change=setting(account_id="")),
+            Break(GroupNotFound, change=setting(group_id="nothing")),
+            Break(
+                AccountNotFound,
+                change=lambda command: (
+                    command if command.account_id == "" else setting(account_id="nobody")(command)
+                ),
+            ),
+            Break(CurrencyMismatch, (opened("Y", currency="JPY"),), change=_joined_by_yen),
+            CLOSED,
         ),
     ),
     "link": Case(

@@ -1,7 +1,8 @@
 """Routes that open, limit, close and reopen accounts."""
 
 from api.command_routes import CommandRoute
-from ledger_core.account_terms import CloseAccount, OpenAccount, ReopenAccount, SetLimit
+from ledger_core.account_limits import LimitChangeScheduled, SetLimit
+from ledger_core.account_terms import CloseAccount, OpenAccount, ReopenAccount
 from ledger_core.accounts import AccountClosed, AccountOpened, AccountReopened, LimitSet
 
 COMMANDS = (
@@ -17,7 +18,8 @@ COMMANDS = (
         command=SetLimit,
         event=LimitSet,
         path_field="account_id",
-        summary="Set how far below zero an account may go",
+        other_events=(LimitChangeScheduled,),
+        summary="Set how low and how high an account may go, at once or from a day on",
         example={"limit": "50000", "reason": "Salary arrives monthly"},
     ),
     CommandRoute(

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import Field
 
-from api.parameters import DatedQuery, Page
+from api.parameters import DatedQuery, MetadataQuery, Page
 from api.views import (
     Answer,
     Decimal,
@@ -15,6 +15,7 @@ from api.views import (
     PathId,
     QueryId,
     QueryText,
+    Reader,
     ReaderOf,
     Reflecting,
     ViewRoute,
@@ -64,9 +65,12 @@ class BalanceAnswer(Reflecting):
     debits_posted_minor: Minor
     credits_posted_minor: Minor
     held_minor: Minor
+    incoming_held_minor: Minor
     available_minor: Minor | None
     available: Decimal | None
     limit_minor: Minor | None
+    ceiling_minor: Minor | None
+    groups: list[str]
     blocks: list[BlockAnswer]
     holders: list[HolderAnswer]
     version: int
@@ -79,7 +83,7 @@ class BalancesAnswer(Listing):
     accounts: list[BalanceAnswer]
 
 
-class AccountsQuery(DatedQuery, Page):
+class AccountsQuery(DatedQuery, Page, MetadataQuery):
     """Which accounts, and when."""
 
     prefix: QueryId | None = Field(default=None, description="Account ids that begin so.")
@@ -103,6 +107,15 @@ async def get_balance(
     reader: ReaderOf, account_id: PathId, query: Annotated[DatedQuery, Query()]
 ) -> BalanceAnswer:
     """The balance of one account, with its terms, blocks and holders."""
+    return await read_balance(reader, account_id, query)
+
+
+async def read_balance(reader: Reader, account_id: str, query: DatedQuery) -> BalanceAnswer:
+    """The balance of one account; the account's version is the answer's tag.
+
+    The tag stands for everything of the account. `position` only says how fresh the answer is, and
+    a header says it where nothing else has changed.
+    """
     await reader.wait(query)
     as_of = moment(query.as_of, query.as_of_position)
     found = await reader.run(
@@ -110,13 +123,18 @@ async def get_balance(
             connection, reader.ledger_id, account_id, as_of=as_of, value_date=query.value_date
         )
     )
+    reader.keeping.tag = str(found.version)
+    reader.keeping.more = ((b"ledger-position", str(found.position).encode()),)
     return balance_answer(found)
 
 
 async def list_accounts(
     reader: ReaderOf, query: Annotated[AccountsQuery, Query()]
 ) -> BalancesAnswer:
-    """The accounts open at that moment, with their balances, by account id."""
+    """The accounts open at that moment, with their balances, by account id.
+
+    All filters hold together; `metadata.<name>=<value>` (exactly that value) up to five times.
+    """
     await reader.wait(query)
     place = reader.place("list_accounts", query)
     filters = Filters(
@@ -125,6 +143,7 @@ async def list_accounts(
         account_type=query.account_type,
         currency=query.currency,
         customer_id=query.customer_id,
+        metadata=query.metadata,
     )
     page = await reader.run(
         lambda connection: balances(
@@ -154,15 +173,10 @@ VIEWS = (
         summary="Accounts and their balances",
     ),
     ViewRoute(
-        path="/v1/accounts/{account_id}",
-        operation="get_account",
-        endpoint=get_balance,
-        summary="An account and its balance",
-    ),
-    ViewRoute(
         path="/v1/accounts/{account_id}/balance",
         operation="get_balance",
         endpoint=get_balance,
         summary="The balance of an account",
+        headers=("Ledger-Position",),
     ),
 )

@@ -11,7 +11,7 @@ import sqlalchemy
 from fastapi import Query
 from pydantic import Field
 
-from api.parameters import AsOfQuery, Fresh, Page
+from api.parameters import DatedQuery, Fresh, Page
 from api.routes.balances import BalanceAnswer, balance_answer
 from api.routes.risk_flags import FlagAnswer
 from api.sql import driver_connection
@@ -94,13 +94,14 @@ class Customer360Answer(Reflecting):
     accounts: list[LinkedAccount]
     recent: list[ActivityAnswer]
     flags: list[FlagAnswer]
+    value_date: date | None
 
 
 class CustomersQuery(Fresh, Page):
     """Which page."""
 
 
-class CustomerQuery(AsOfQuery):
+class CustomerQuery(DatedQuery):
     """When, and how much of the activity."""
 
     recent: int = Field(default=RECENT_DEFAULT, ge=1, le=RECENT_MAX)
@@ -116,9 +117,14 @@ async def get_customer(
     def read(connection: sqlalchemy.Connection) -> tuple[Customer360, Clear]:
         """The customer, and the profile in clear."""
         found = customer(
-            connection, reader.ledger_id, customer_id, as_of=as_of, recent=query.recent
+            connection,
+            reader.ledger_id,
+            customer_id,
+            as_of=as_of,
+            value_date=query.value_date,
+            recent=query.recent,
         )
-        return found, _unsealed(reader, connection, [found])[0]
+        return found, unsealed(reader, connection, [found])[0]
 
     found, profile = await reader.run(read)
     return Customer360Answer(
@@ -133,6 +139,7 @@ async def get_customer(
         ],
         recent=[_activity(item) for item in found.recent],
         flags=[FlagAnswer(**plain(flag)) for flag in found.flags],
+        value_date=found.value_date,
         position=found.position,
         recorded_at=found.recorded_at,
     )
@@ -149,8 +156,10 @@ async def list_customers(
     def read(connection: sqlalchemy.Connection) -> tuple[CustomersAnswer, str | None]:
         """A page of customers with profiles in clear, and where the next begins."""
         page = customers(connection, reader.ledger_id, after=after, limit=query.limit)
-        clear = _unsealed(reader, connection, page.items)
-        shown = [_customer(item, profile) for item, profile in zip(page.items, clear, strict=True)]
+        clear = unsealed(reader, connection, page.items)
+        shown = [
+            customer_answer(item, profile) for item, profile in zip(page.items, clear, strict=True)
+        ]
         answer = CustomersAnswer(
             customers=shown, next="", position=page.position, recorded_at=page.recorded_at
         )
@@ -162,7 +171,7 @@ async def list_customers(
     return answer.model_copy(update={"next": cursor})
 
 
-def _unsealed(
+def unsealed(
     reader: Reader, connection: sqlalchemy.Connection, found: Iterable[Profile | Customer360]
 ) -> list[Clear]:
     """The profiles in clear; ``None`` where the person was forgotten, in view or key store."""
@@ -179,7 +188,7 @@ def _unsealed(
     return profiles
 
 
-def _customer(item: Profile, profile: Clear) -> CustomerAnswer:
+def customer_answer(item: Profile, profile: Clear) -> CustomerAnswer:
     """A customer of a listing as a document."""
     return CustomerAnswer(
         customer_id=item.customer_id,
@@ -201,11 +210,13 @@ VIEWS = (
         operation="list_customers",
         endpoint=list_customers,
         summary="Customers",
+        keep="never",
     ),
     ViewRoute(
         path="/v1/customers/{customer_id}",
         operation="get_customer",
         endpoint=get_customer,
         summary="Everything about a customer",
+        keep="never",
     ),
 )

@@ -1,14 +1,18 @@
 """Routes of journal entries: book one of any number of postings, and read one."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
+import msgspec
 import sqlalchemy
 from fastapi import Query
 from fastapi.responses import Response
+from pydantic import Field
 
 from api import answers
 from api.command_routes import CommandRoute
 from api.parameters import Fresh
+from api.routes.balances import balance_answer
 from api.sql import driver_connection
 from api.views import PathId, ReaderOf, ViewRoute
 from ledger_core import events, log
@@ -16,6 +20,7 @@ from ledger_core.entries import PostEntry
 from ledger_core.errors import EntryNotFound
 from ledger_core.fields import ENTRY_PREFIX, position_of
 from ledger_core.journal import JournalEntryPosted, entry_id_at
+from projections.balance_queries import balances_of_ids
 
 COMMANDS = (
     CommandRoute(
@@ -43,14 +48,44 @@ class EntryDocument(answers.EntryAnswer, frozen=True, omit_defaults=True):
     """A journal entry, and where it was reversed, if it was."""
 
     reversed_position: int | None = None
+    accounts: Annotated[
+        list[dict[str, Any]] | None,
+        msgspec.Meta(
+            description="With `expand=accounts`: the accounts of the postings, as they are now.",
+            extra_json_schema={"items": {"$ref": "#/components/schemas/BalanceAnswer"}},
+        ),
+    ] = None
+
+
+class EntryQuery(Fresh):
+    """How fresh, and what to show beside the entry."""
+
+    expand: Literal["accounts"] | None = Field(
+        default=None, description="`accounts`: the accounts of its postings, too, as they are now."
+    )
 
 
 async def get_entry(
-    reader: ReaderOf, entry_id: PathId, query: Annotated[Fresh, Query()]
+    reader: ReaderOf, entry_id: PathId, query: Annotated[EntryQuery, Query()]
 ) -> Response:
     """A journal entry, by its own id or the one that the ledger gave it."""
     await reader.wait(query)
-    found = await reader.run(lambda connection: _entry(connection, reader.ledger_id, entry_id))
+
+    def read(connection: sqlalchemy.Connection) -> EntryDocument:
+        """The entry, with its accounts where they are asked for."""
+        found = _entry(connection, reader.ledger_id, entry_id)
+        if query.expand is None:
+            return found
+        names = sorted({line.account_id for line in found.postings})
+        shown = balances_of_ids(connection, reader.ledger_id, names)
+        return msgspec.structs.replace(
+            found, accounts=[balance_answer(item).model_dump(mode="json") for item in shown]
+        )
+
+    found = await reader.run(read)
+    if query.expand is None:
+        reversed_at = found.reversed_position
+        reader.keeping.tag = f"{found.position}" + (f"-{reversed_at}" if reversed_at else "")
     return Response(answers.encode(found), media_type="application/json")
 
 
@@ -69,9 +104,16 @@ def _entry(connection: sqlalchemy.Connection, ledger_id: int, entry_id: str) -> 
     event = events.decode(stored[0].type, stored[0].version, stored[0].data)
     if not isinstance(event, JournalEntryPosted) or entry_id_at(event, position) != entry_id:
         raise EntryNotFound(field="entry_id")
-    answer = answers.entry_answer(event, position, stored[0].recorded_at)
+    return entry_document(event, position, stored[0].recorded_at, places.get("reversal"))
+
+
+def entry_document(
+    event: JournalEntryPosted, position: int, recorded_at: datetime, reversed_position: int | None
+) -> EntryDocument:
+    """The entry at a position as a document."""
+    answer = answers.entry_answer(event, position, recorded_at)
     values = {name: getattr(answer, name) for name in answer.__struct_fields__}
-    return EntryDocument(**values, reversed_position=places.get("reversal"))
+    return EntryDocument(**values, reversed_position=reversed_position)
 
 
 VIEWS = (
@@ -80,5 +122,6 @@ VIEWS = (
         operation="get_entry",
         endpoint=get_entry,
         summary="A journal entry",
+        answer=EntryDocument,
     ),
 )

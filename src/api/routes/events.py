@@ -7,23 +7,29 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
+import sqlalchemy
 from fastapi import Path, Query
 from fastapi.responses import Response
 from pydantic import Field
 
-from api.parameters import LIMIT_DEFAULT, LIMIT_MAX, Fresh, Position
+from api.parameters import LIMIT_DEFAULT, Fresh, Limit, Position
 from api.problems import NOT_FOUND, Problem
 from api.sql import driver_connection
-from api.views import ReaderOf, ViewRoute
+from api.views import QueryText, Reader, ReaderOf, ViewRoute
 from ledger_core import log
 from ledger_core.log import StoredEvent
+from projections.tag_queries import positions_tagged
 
 
 class EventsQuery(Fresh):
     """Which events."""
 
     after: Position = Field(default=0, description="Events after this position.")
-    limit: int = Field(default=LIMIT_DEFAULT, ge=1, le=LIMIT_MAX)
+    limit: Limit = LIMIT_DEFAULT
+    tag: QueryText | None = Field(
+        default=None,
+        description="Only events about this: `account:anna`, `hold:h1`, `refusal:account_blocked`.",
+    )
 
 
 class EventAnswer(msgspec.Struct, frozen=True):
@@ -66,6 +72,9 @@ def event_answer(event: StoredEvent) -> EventAnswer:
 async def list_events(reader: ReaderOf, query: Annotated[EventsQuery, Query()]) -> Response:
     """The log's events after a position, as they are stored."""
     await reader.wait(query)
+    tag = query.tag
+    if tag is not None:
+        return _json(await reader.run(lambda connection: _tagged(connection, reader, query, tag)))
     found, head = await reader.run(
         lambda connection: (
             log.read_events(
@@ -81,6 +90,22 @@ async def list_events(reader: ReaderOf, query: Annotated[EventsQuery, Query()]) 
         last if last < head.position else None,
     )
     return _json(answer)
+
+
+def _tagged(
+    connection: sqlalchemy.Connection, reader: Reader, query: EventsQuery, tag: str
+) -> EventsAnswer:
+    """The events that carry a tag; the position is the one that the tag index has reached."""
+    positions, reached = positions_tagged(
+        connection, reader.ledger_id, tag, query.after, query.limit + 1
+    )
+    shown = positions[: query.limit]
+    found = log.events_at(driver_connection(connection), reader.ledger_id, shown)
+    return EventsAnswer(
+        tuple(event_answer(event) for event in found),
+        reached,
+        shown[-1] if len(positions) > query.limit else None,
+    )
 
 
 async def get_event(
@@ -109,11 +134,14 @@ VIEWS = (
         operation="list_events",
         endpoint=list_events,
         summary="Events after a position",
+        answer=EventsAnswer,
     ),
     ViewRoute(
         path="/v1/events/{position}",
         operation="get_event",
         endpoint=get_event,
         summary="One event",
+        keep="for_ever",
+        answer=EventAnswer,
     ),
 )

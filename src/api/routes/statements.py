@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from fastapi import Query
 from pydantic import Field
 
+from api.cursors import Key
 from api.parameters import DatedQuery, Day, Page
 from api.views import (
     Answer,
@@ -22,11 +23,11 @@ from api.views import (
 from ledger_core.accounts import AccountType
 from ledger_core.journal import EntryKind, Side
 from ledger_core.money import decimal_text
-from projections.statement_queries import StatementPage, statement
+from projections.statement_queries import Axis, LineKey, StatementPage, statement
 
 
 class LineAnswer(Answer):
-    """One posting; `balance_minor` is the balance after it, in booking order."""
+    """One posting; `balance_minor` is the balance after it, in the order of the axis."""
 
     position: int
     line: int
@@ -57,6 +58,7 @@ class StatementAnswer(Listing):
     value_date: date | None
     from_date: date | None
     to_date: date | None
+    axis: Axis
     opening_minor: Minor
     opening: Decimal
     closing_minor: Minor
@@ -69,6 +71,10 @@ class StatementQuery(DatedQuery, Page):
 
     from_date: Day | None = Field(default=None, description="First value date of the lines.")
     to_date: Day | None = Field(default=None, description="Last value date of the lines.")
+    axis: Axis = Field(
+        default="booking",
+        description="Lines and running balance in the order of booking, or by value date.",
+    )
     order: Literal["oldest_first", "newest_first"] = "oldest_first"
 
 
@@ -96,7 +102,7 @@ def statement_answer(page: StatementPage, cursor: str) -> StatementAnswer:
 async def get_statement(
     reader: ReaderOf, account_id: PathId, query: Annotated[StatementQuery, Query()]
 ) -> StatementAnswer:
-    """Every posting on the account, in booking order, with the balance after each."""
+    """Every posting on the account, on either axis of time, with the balance after each."""
     require_span(query.from_date, query.to_date)
     await reader.wait(query)
     place = reader.place("get_statement", query, account_id=account_id)
@@ -109,15 +115,31 @@ async def get_statement(
             value_date=query.value_date,
             from_date=query.from_date,
             to_date=query.to_date,
-            after=None if place is None else (int(place.after[0]), int(place.after[1])),
+            after=None if place is None else _line_key(place.after),
             limit=query.limit,
+            axis=query.axis,
             newest_first=query.order == "newest_first",
         )
     )
     cursor = reader.cursor(
-        "get_statement", query, page.position, page.next_after, account_id=account_id
+        "get_statement", query, page.position, _cursor_key(page.next_after), account_id=account_id
     )
     return statement_answer(page, cursor)
+
+
+def _line_key(after: Key) -> LineKey:
+    """The place of a line, as the cursor has it."""
+    *days, position, line = after
+    if days:
+        return date.fromisoformat(str(days[0])), int(position), int(line)
+    return int(position), int(line)
+
+
+def _cursor_key(place: LineKey | None) -> Key | None:
+    """The same, as the cursor is to have it."""
+    if place is None:
+        return None
+    return tuple(part.isoformat() if isinstance(part, date) else part for part in place)
 
 
 VIEWS = (

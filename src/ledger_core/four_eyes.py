@@ -1,0 +1,298 @@
+"""What the shell does for approvals: make a request of a decided command, and run it later.
+
+A command that meets a policy is decided as ever, but its events are dropped and a request is
+recorded instead, under a key that no caller can choose. What was personal in it is in the request
+only as ciphertext. When the last approval lands, the stored command is decided anew, as the maker's
+and with its own key; a registration then takes over the subject and the ciphertext of the request.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from ledger_core import approval_policies, approvals, commands
+from ledger_core.approval_policies import Policy
+from ledger_core.approvals import (
+    ApprovalCompleted,
+    ApprovalFailed,
+    ApprovalGiven,
+    ApprovalRejected,
+    ApprovalRequest,
+    ApprovalRequested,
+    ApprovalWithdrawn,
+    ApproveRequest,
+)
+from ledger_core.books import Books, Caller, Event, Wants
+from ledger_core.commands import ApprovableCommand, Command, RequestApproval
+from ledger_core.customers import (
+    PUBLIC_FIELDS,
+    ChangeProfile,
+    CustomerErased,
+    CustomerProfileChanged,
+    CustomerRegistered,
+    RegisterCustomer,
+    Sealed,
+)
+from ledger_core.errors import (
+    CustomerErasedAlready,
+    IdempotencyConflict,
+    LedgerError,
+    ValidationFailed,
+)
+from ledger_core.events import Recorded
+from ledger_core.fields import APPROVAL_PREFIX, require_key, require_new_id
+from ledger_core.movements import MovementCommand, would_book
+from ledger_core.standing_order import StandingOrderChanged, StandingOrderCreated
+from ledger_core.standing_orders import ordered_movement
+
+CONCERNED: frozenset[type] = frozenset({RequestApproval, ApproveRequest})
+"""Commands for which more is loaded than they say they need."""
+
+
+def request_key(key: str) -> str:
+    """The key of the request that a policy makes of the command with this key."""
+    return "approval " + key
+
+
+def more_keys(command: Command) -> tuple[str, ...]:
+    """Keys to look up beside the command's own: of what it became, or of what it wraps."""
+    if isinstance(command, RequestApproval):
+        return request_key(command.key), command.command.key
+    return (request_key(command.key),)
+
+
+def require_unused_key(command: Command, known: Mapping[str, object]) -> None:
+    """The command that a request wraps has not run under its key, nor anything else.
+
+    Raises:
+        IdempotencyConflict: its key was used, with the position of the event.
+    """
+    if not isinstance(command, RequestApproval):
+        return
+    first = known.get(command.command.key)
+    if isinstance(first, Recorded):
+        raise IdempotencyConflict(position=first.position, fields=["command.key"])
+
+
+def has_policies(books: Books) -> bool:
+    """Whether any policy was ever set: without, no command can have become a request."""
+    return bool(books.kept_of(approval_policies.KIND))
+
+
+def demanding(books: Books, command: Command, decided: Sequence[Event]) -> tuple[Policy, ...]:
+    """The policies that hold up this command, which would lead to these events.
+
+    An order is held up by what holds up its movement, too: later nobody is asked any more.
+    """
+    policies = books.kept_of(approval_policies.KIND)
+    found = approval_policies.matching(policies, commands.tag_of(command), decided)
+    for event in decided:
+        if isinstance(event, StandingOrderCreated | StandingOrderChanged):
+            movement = ordered_movement(books, event)
+            if movement is not None:
+                booked = would_book(books, movement)
+                found += approval_policies.matching(policies, commands.tag_of(movement), booked)
+    by_id = {policy.policy_id: policy for policy in found}
+    return tuple(by_id[policy_id] for policy_id in sorted(by_id))
+
+
+def held_up(books: Books, command: Command, decided: Sequence[Event]) -> ApprovalRequested | None:
+    """The request that is recorded instead of the command's events, where policies say so."""
+    if not decided or not has_policies(books) or not demanding(books, command, decided):
+        return None
+    return _requested(books, cast("ApprovableCommand", command), decided)
+
+
+def request_in(books: Books, request_id: str) -> ApprovalRequest:
+    """The request of that id, which is known to be there."""
+    request: ApprovalRequest = books.states[approvals.KIND, request_id]
+    return request
+
+
+def waits(command: Command, event: Event | None) -> bool:
+    """Whether the command was answered by the request that it became, now or before."""
+    return isinstance(event, ApprovalRequested) and not isinstance(command, RequestApproval)
+
+
+def is_last(books: Books, decided: Sequence[Event]) -> bool:
+    """Whether with this approval every needed permission has a person of its own."""
+    for event in decided:
+        if isinstance(event, ApprovalGiven):
+            request = request_in(books, event.request_id)
+            given = approvals.evolve(request, event, books.position + 1, books.recorded_at)
+            return given.is_approved
+    return False
+
+
+def check_request(command: RequestApproval) -> None:
+    """The shape of a request that its maker asks for.
+
+    Raises:
+        ValidationFailed: a malformed field, or one key for both the request and the command.
+    """
+    require_new_id(command.request_id, field="request_id", prefix=APPROVAL_PREFIX)
+    approval_policies.require_approvers(command.approvers)
+    wrapped = command.command
+    try:
+        require_key(wrapped.key)
+    except ValidationFailed as error:
+        raise ValidationFailed("command.key", error.rule) from None
+    if wrapped.key == command.key:
+        raise ValidationFailed("command.key", "another key than that of the request")
+
+
+def decide_request(
+    books: Books,
+    command: RequestApproval,
+    decide: Callable[[ApprovableCommand], tuple[Event, ...]],
+) -> tuple[ApprovalRequested, ...]:
+    """Make the request that its maker asks for; ``decide`` says what the command would lead to.
+
+    Policies that hold up the command count too: asking for less does not make it less.
+
+    Raises:
+        ValidationFailed: see ``check_request``.
+        LedgerError: the command would be refused now.
+    """
+    check_request(command)
+    decided = decide(command.command)
+    request = _requested(
+        books,
+        command.command,
+        decided,
+        request_id=command.request_id,
+        asked=command.approvers,
+    )
+    return (request,)
+
+
+def maker_of(request: ApprovalRequest) -> Caller:
+    """On whose behalf the approved command runs."""
+    return Caller(request.actor, request.maker, frozenset())
+
+
+def command_of(request: ApprovalRequest, clear: dict[str, str] | None) -> ApprovableCommand:
+    """The command that waits, with what was sealed of it in clear.
+
+    Raises:
+        CustomerErasedAlready: the person was forgotten meanwhile.
+    """
+    if clear is None:
+        raise CustomerErasedAlready
+    return commands.waiting_command(request.command, clear)
+
+
+def sealed_of(command: RegisterCustomer | ChangeProfile, request: ApprovalRequest) -> Sealed:
+    """The personal data of an approved command, as it was sealed when it was asked for."""
+    if request.subject is None:
+        raise AssertionError  # pragma: no cover - such a request has a subject
+    given = command.profile if isinstance(command, RegisterCustomer) else command.changes
+    public = {
+        name: text for name, text in given.items() if text is not None and name in PUBLIC_FIELDS
+    }
+    return Sealed(request.subject, request.sealed, public)
+
+
+def outcome_of(
+    request: ApprovalRequest, position: int, event: Event | None, error: LedgerError | None
+) -> ApprovalCompleted | ApprovalFailed:
+    """What came of the approved command: its event at that position, or the refusal."""
+    if error is None:
+        unused = request.begun_subject
+        if isinstance(event, CustomerRegistered) and event.subject == unused:
+            unused = None
+        return ApprovalCompleted(request.request_id, position, unused)
+    seen: dict[str, Any] = msgspec.to_builtins(dict(error.seen), enc_hook=str)
+    return ApprovalFailed(request.request_id, error.code, seen, request.begun_subject)
+
+
+def forgotten_subject(event: Event) -> str | None:
+    """The subject whose key is to be destroyed because of this event, if any."""
+    match event:
+        case CustomerErased(subject=subject):
+            return subject
+        case ApprovalRejected() | ApprovalWithdrawn() | ApprovalFailed() | ApprovalCompleted():
+            return event.subject
+        case _:
+            return None
+
+
+def wants_of(requests: Iterable[ApprovalRequest]) -> Wants:
+    """What the waiting commands need."""
+    wants = Wants()
+    for request in requests:
+        commands.waiting_command(request.command, {}).needs(wants)
+    return wants
+
+
+def waiting(books: Books, votes: Iterable[ApproveRequest]) -> list[ApprovalRequest]:
+    """The pending requests that these votes may complete, as far as they are known."""
+    found = [books.kept(approvals.KIND, vote.request_id) for vote in votes]
+    return [
+        request
+        for request in found
+        if isinstance(request, ApprovalRequest) and request.status == "pending"
+    ]
+
+
+def _demanding_later(
+    books: Books, command: ApprovableCommand, decided: Sequence[Event]
+) -> tuple[Policy, ...]:
+    """The policies that may hold up the command by the time it runs, whatever it would move now.
+
+    A balancing movement waits as one of the whole amount: it is not judged again.
+    """
+    found = demanding(books, command, decided)
+    if isinstance(command, MovementCommand):
+        policies = books.kept_of(approval_policies.KIND)
+        found += approval_policies.matching(
+            policies, commands.tag_of(command), would_book(books, command)
+        )
+    return tuple({policy.policy_id: policy for policy in found}.values())
+
+
+def _requested(
+    books: Books,
+    command: ApprovableCommand,
+    decided: Sequence[Event],
+    *,
+    request_id: str | None = None,
+    asked: tuple[str, ...] | None = None,
+) -> ApprovalRequested:
+    """The request, with nothing personal in clear."""
+    fields, subject, sealed = _sealed_fields(books, command, decided)
+    policies = _demanding_later(books, command, decided)
+    demands = [policy.approvers for policy in policies]
+    return ApprovalRequested(
+        command=fields,
+        approvers=approval_policies.combined([*demands, asked or ()]),
+        maker=books.caller.person,
+        actor=books.caller.actor,
+        request_id=request_id,
+        policies=tuple(sorted(policy.policy_id for policy in policies)),
+        asked=asked,
+        subject=subject,
+        sealed=sealed,
+    )
+
+
+def _sealed_fields(
+    books: Books, command: ApprovableCommand, decided: Sequence[Event]
+) -> tuple[dict[str, Any], str | None, dict[str, str]]:
+    """The command as plain values, and apart from them what was sealed of it, and under whom."""
+    fields: dict[str, Any] = msgspec.to_builtins(command)
+    for field in msgspec.structs.fields(command):
+        if field.default is None and fields[field.name] is None:
+            del fields[field.name]  # Left out, or as good as.
+    match command, tuple(decided):
+        case RegisterCustomer(), (CustomerRegistered() as event,):
+            fields["profile"] = event.public
+            return fields, event.subject, event.sealed
+        case ChangeProfile(customer_id=customer_id), (CustomerProfileChanged() as event,):
+            fields["changes"] = {**event.public, **dict.fromkeys(event.cleared)}
+            return fields, books.customers[customer_id].subject, event.sealed
+        case ((RegisterCustomer() | ChangeProfile()), _):
+            raise AssertionError  # pragma: no cover - each leads to its one event
+        case _:
+            return fields, None, {}

@@ -1,0 +1,430 @@
+"""One transaction's decisions: commands on the books, one after another, and what they lead to.
+
+Everything here can be taken back until the transaction is appended. The shell around it
+(``ledger``) loads, appends and commits; the rules decide. What only the shell can do for a command
+is done here: find the first answer to a repeated key, seal personal data, make a request of what
+needs approval, run a stored command.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from ledger_core import commands, events, four_eyes, identities, kept, loading, order_runs
+from ledger_core.approvals import ApprovalRequest, ApprovalRequested, ApproveRequest
+from ledger_core.booking import asked_of
+from ledger_core.books import Books, Caller, Event, Wants
+from ledger_core.commands import Command, DecidedCommand, RequestApproval
+from ledger_core.customers import (
+    PERSONAL_FIELDS,
+    ChangeProfile,
+    CustomerProfileChanged,
+    CustomerRegistered,
+    RegisterCustomer,
+    Sealed,
+    check_profile_change,
+    check_registration,
+)
+from ledger_core.errors import (
+    ApprovalNeeded,
+    BatchFailed,
+    EntryExists,
+    HoldExists,
+    IdempotencyConflict,
+    LedgerBusy,
+    LedgerError,
+    NotAttempted,
+    RepeatedInBatch,
+    UnknownCurrency,
+    ValidationFailed,
+    VersionConflict,
+)
+from ledger_core.fields import require_key
+from ledger_core.journal import JournalEntryPosted
+from ledger_core.log import Connection, Identity, NewEvent
+from ledger_core.refusals import CommandRefused, RefusalBounds
+from ledger_core.standing_orders import RunOrder
+from ledger_core.unchanged import NothingChanged
+from ledger_core.vault import Vault
+
+SYSTEM_ACTOR = "ledger"
+"""On whose behalf the ledger itself acts: what fell due."""
+
+# Refusals that say what is wrong with the request, not what was seen in the ledger.
+_UNRECORDED = (
+    ValidationFailed,
+    UnknownCurrency,
+    IdempotencyConflict,
+    EntryExists,
+    HoldExists,
+    LedgerBusy,
+)
+
+Mode = Literal["each", "stop_on_error", "atomic"]
+Status = Literal["recorded", "replayed", "unchanged", "refused", "pending_approval"]
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """Commands that one caller sent together, and how they depend on each other.
+
+    ``each``: every one for itself; ``stop_on_error``: nothing after the first refusal is
+    attempted; ``atomic``: all or none. ``actor`` says on whose behalf, in one printable word;
+    ``person`` who that is where several actors are one person, and ``permissions`` what that
+    person may approve. A ``dry_run`` is answered alike, and nothing of it is recorded. With
+    ``if_match`` there is one command, on one account, which must have one of these versions.
+    """
+
+    commands: Sequence[Command]
+    actor: str
+    mode: Mode = "each"
+    person: str | None = None
+    permissions: frozenset[str] = frozenset()
+    dry_run: bool = False
+    if_match: tuple[int, ...] | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """What became of one command.
+
+    ``position`` is where its event stands, or (refused) what the decision had seen. ``event`` is
+    the command's own event, ``None`` where nothing changed; ``error`` is set when it was refused.
+    """
+
+    status: Status
+    position: int
+    recorded_at: datetime
+    event: Event | None = None
+    error: LedgerError | None = None
+
+
+class Transaction:
+    """What one transaction decides; everything it reads was loaded before."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        ledger_id: int,
+        books: Books,
+        vault: Vault,
+        refusals: RefusalBounds,
+    ) -> None:
+        """Begin with nothing decided."""
+        self._connection = connection
+        self._ledger_id = ledger_id
+        self._books = books
+        self._vault = vault
+        self._refusals = refusals
+        self.appends: list[NewEvent] = []
+        self.identities: list[Identity] = []
+        # Key -> the event it already led to, in the log or in this transaction.
+        self.known: dict[str, events.Recorded] = {}
+        self.decided: dict[int, events.Recorded] = {}
+
+    def fall_due(self) -> bool:
+        """Record what is due, before anything is decided; whether there may be more of it."""
+        books = self._books
+        more = loading.load_due(self._connection, self._ledger_id, books)
+        places = books.next_due()
+        if places:
+            loading.load_wanted(self._connection, self._ledger_id, books, Wants(kept=set(places)))
+        for place in places:
+            event = kept.due_event(place, books.states[place])
+            self._record(event, None, SYSTEM_ACTOR)
+        return more
+
+    def submission(self, submission: Submission) -> list[Outcome]:
+        """Decide the commands of one caller."""
+        actor = submission.actor
+        self._books.caller = Caller(actor, submission.person or actor, submission.permissions)
+        decide = self._decide_all if submission.if_match is None else self._decide_matching
+        if not submission.dry_run:
+            return decide(submission)
+        savepoint = self._books.savepoint()
+        counts = len(self.appends), len(self.identities)
+        self._connection.execute("SAVEPOINT dry_run")
+        with self._refusals.uncounted(actor):
+            outcomes = decide(submission)
+        self._connection.execute("ROLLBACK TO SAVEPOINT dry_run")
+        self._undo(savepoint, counts)
+        return outcomes
+
+    def _decide_matching(self, submission: Submission) -> list[Outcome]:
+        """Decide the one command of a submission that names its account's version.
+
+        As a precondition has to (RFC 9110, 13.2.1), it counts only where the command would take
+        effect: an answer that is repeated and a refusal stay what they are.
+        """
+        (command,) = submission.commands
+        account = self._books.accounts.get(getattr(command, "account_id", None) or "")
+        savepoint = self._books.savepoint()
+        counts = len(self.appends), len(self.identities)
+        outcomes = self._decide_all(submission)
+        if outcomes[0].status in ("replayed", "refused") or account is None:
+            return outcomes
+        if account.version in (submission.if_match or ()):
+            return outcomes
+        self._undo(savepoint, counts)
+        conflict = VersionConflict(account_id=account.terms.account_id, version=account.version)
+        return [self._refused(conflict)]
+
+    def _decide_all(self, submission: Submission) -> list[Outcome]:
+        """Decide the commands of a submission in its mode."""
+        outcomes: list[Outcome] = []
+        mode, actor = submission.mode, submission.actor
+        savepoint = self._books.savepoint()
+        counts = len(self.appends), len(self.identities)
+        for index, command in enumerate(submission.commands):
+            outcome = self._command(command, actor)
+            if mode == "atomic" and four_eyes.waits(command, outcome.event):
+                outcome = self._refused(ApprovalNeeded())
+            if (
+                mode == "atomic"
+                and outcome.status == "replayed"
+                and outcome.position > savepoint[1]
+            ):
+                outcome = self._refused(RepeatedInBatch())
+            outcomes.append(outcome)
+            if outcome.error is None:
+                continue
+            if mode != "atomic":
+                self._record_refusal(command, outcome.error, actor)
+            if mode == "each":
+                continue
+            rest = len(submission.commands) - index - 1
+            if mode == "stop_on_error":
+                outcomes.extend([self._refused(NotAttempted(item=index))] * rest)
+                break
+            self._undo(savepoint, counts)
+            outcome = self._refused(_without_undone(outcome.error, self._books.position))
+            failed = self._refused(BatchFailed(item=index))
+            return [failed] * index + [outcome] + [failed] * rest
+        return outcomes
+
+    def _undo(self, savepoint: tuple[int, int], counts: tuple[int, int]) -> None:
+        """Take back what an atomic submission had decided."""
+        del self.appends[counts[0] :]
+        del self.identities[counts[1] :]
+        self._books.rollback(savepoint)
+        last = self._books.position
+        self.known = {key: item for key, item in self.known.items() if item.position <= last}
+        self.decided = {at: item for at, item in self.decided.items() if at <= last}
+
+    def _command(
+        self,
+        command: Command,
+        actor: str,
+        approved: ApprovalRequest | None = None,
+    ) -> Outcome:
+        """Decide one command, whose identity comes before everything else.
+
+        ``approved`` is the request by which it runs: then no policy holds it up any more.
+        """
+        books = self._books
+        if isinstance(command, RunOrder):
+            return self._run_order(command, actor)
+        try:
+            require_key(command.key)
+            first = self.known.get(command.key)
+            if first is None and approved is None:
+                first = self.known.get(four_eyes.request_key(command.key))
+            if first is not None:
+                return self._again(command, first)
+            first = self._same_id(command)
+            if first is not None:
+                return self._same_identity(command, first)
+            four_eyes.require_unused_key(command, self.known)
+            decided = self._decide(command, approved)
+        except LedgerError as error:
+            return self._refused(error)
+        request = None if approved else four_eyes.held_up(books, command, decided)
+        if request is not None:
+            key = four_eyes.request_key(command.key)
+            position = self._record(request, key, actor)
+            self.known[key] = events.Recorded(position, books.recorded_at, request)
+            return _told("pending_approval", self.known[key])
+        if isinstance(command, ApproveRequest) and four_eyes.is_last(books, decided):
+            decided = self._carry_out(command.request_id, decided, actor)
+        status: Status = "recorded" if decided else "unchanged"
+        decided = decided or (commands.nothing_changed(command),)
+        last = len(decided) - 1
+        for index, event in enumerate(decided):
+            self._record(event, command.key if index == last else None, actor)
+        position = books.position
+        recorded = events.Recorded(position, books.recorded_at, decided[last])
+        self.known[command.key] = recorded
+        return _told(status, recorded)
+
+    def _run_order(self, command: RunOrder, actor: str) -> Outcome:
+        """Run one occurrence of a standing order, unless that was done before."""
+        books = self._books
+        first = self.known.get(command.key)
+        if first is not None:
+            return _told("replayed", first)
+        try:
+            event = order_runs.run(books, command, lambda event: self._record(event, None, actor))
+        except LedgerError as error:
+            return self._refused(error)
+        if event is None:
+            return Outcome("unchanged", books.position, books.recorded_at)
+        position = self._record(event, command.key, actor)
+        self.known[command.key] = events.Recorded(position, books.recorded_at, event)
+        return _told("recorded", self.known[command.key])
+
+    def _carry_out(
+        self,
+        request_id: str,
+        approval: tuple[Event, ...],
+        actor: str,
+    ) -> tuple[Event, ...]:
+        """Record the last approval and run the command that waited for it; what came of that."""
+        books = self._books
+        for event in approval:
+            self._record(event, None, actor)
+        request = four_eyes.request_in(books, request_id)
+        voter, books.caller = books.caller, four_eyes.maker_of(request)
+        try:
+            clear = self._unsealed(request.subject, request.sealed)
+            command = four_eyes.command_of(request, clear)
+            outcome = self._command(command, request.actor, request)
+        except LedgerError as error:
+            outcome = self._refused(error)
+        books.caller = voter
+        return (four_eyes.outcome_of(request, outcome.position, outcome.event, outcome.error),)
+
+    def _decide(
+        self,
+        command: DecidedCommand,
+        approved: ApprovalRequest | None = None,
+    ) -> tuple[Event, ...]:
+        """The command's events; personal data is sealed once the command is known to be good."""
+        books = self._books
+        if isinstance(command, RequestApproval):
+            return four_eyes.decide_request(books, command, self._decide)
+        if not isinstance(command, RegisterCustomer | ChangeProfile):
+            return commands.decide(books, command)
+        if approved is not None:
+            return commands.decide_sealed(books, command, four_eyes.sealed_of(command, approved))
+        if isinstance(command, RegisterCustomer):
+            check_registration(books, command)
+            subject = self._vault.create_subject(
+                self._connection, self._ledger_id, books.recorded_at
+            )
+            given = command.profile
+        else:
+            subject = check_profile_change(books, command).subject
+            given = {name: text for name, text in command.changes.items() if text is not None}
+        sealed = self._sealed(subject, given)
+        return commands.decide_sealed(books, command, sealed)
+
+    def _sealed(self, subject: str, profile: dict[str, str]) -> Sealed:
+        """A profile with its personal fields sealed."""
+        personal = {name: text for name, text in profile.items() if name in PERSONAL_FIELDS}
+        public = {name: text for name, text in profile.items() if name not in PERSONAL_FIELDS}
+        return Sealed(
+            subject, self._vault.seal(self._connection, self._ledger_id, subject, personal), public
+        )
+
+    def _record(self, event: Event, key: str | None, actor: str) -> int:
+        """Take a decided event into the books and the transaction; its position."""
+        books = self._books
+        position = books.record(event)
+        name, version = events.name_of(event)
+        self.appends.append(
+            NewEvent(
+                name, version, events.tags_of(event, position), key, actor, events.encode(event)
+            )
+        )
+        names = identities.names_of(event, position)
+        if names:
+            self.identities.extend(names)
+        if names or not isinstance(event, JournalEntryPosted):
+            self.decided[position] = events.Recorded(position, books.recorded_at, event)
+        return position
+
+    def _record_refusal(self, command: Command, error: LedgerError, actor: str) -> None:
+        """Record that a movement of money was refused, within the caller's bounds."""
+        if type(command) not in commands.MOVEMENTS or isinstance(error, _UNRECORDED):
+            return
+        unrecorded = self._refusals.admit(actor, self._books.recorded_at)
+        if unrecorded is None:
+            return
+        asked = asked_of(command) | {"key": command.key}
+        self._record(CommandRefused(asked, error.code, dict(error.seen), unrecorded), None, actor)
+
+    def _again(self, command: Command, first: events.Recorded) -> Outcome:
+        """The first answer once more, if the content is the same.
+
+        Raises:
+            IdempotencyConflict: naming the fields that differ and the first event's position.
+        """
+        fields = self._differences(command, first.event)
+        if fields:
+            raise IdempotencyConflict(position=first.position, fields=list(fields))
+        return _told("replayed", first)
+
+    def _same_identity(self, command: Command, first: events.Recorded) -> Outcome:
+        """The first answer once more, for something that has the chosen id and the same content.
+
+        Raises:
+            AccountExists, CustomerExists, EntryExists: it has other content.
+        """
+        fields = self._differences(command, first.event)
+        if not fields:
+            return _told("replayed", first)
+        raise identities.taken(command, first.position, fields)
+
+    def _same_id(self, command: Command) -> events.Recorded | None:
+        """The event that took the id this command chooses, if any."""
+        position = identities.taken_at(self._books, command)
+        if position is None:
+            return None
+        if position in self.decided:
+            return self.decided[position]
+        return next(iter(loading.at_positions(self._connection, self._ledger_id, [position])), None)
+
+    def _differences(self, command: Command, event: Event) -> tuple[str, ...]:
+        """The fields in which the command differs from the one the event answered."""
+        unsealed: dict[str, str] | None = {}
+        if isinstance(event, CustomerRegistered | CustomerProfileChanged):
+            subject = self._subject(event)
+            unsealed = self._unsealed(subject, event.sealed)
+        elif isinstance(event, ApprovalRequested):
+            unsealed = self._unsealed(event.subject, event.sealed)
+        return commands.differing_fields(command, event, unsealed)
+
+    def _unsealed(self, subject: str | None, sealed: dict[str, str]) -> dict[str, str] | None:
+        """What was sealed in clear; ``None`` where the subject's key was destroyed."""
+        if subject is None:
+            return {}
+        return self._vault.unseal(self._connection, self._ledger_id, subject, sealed)
+
+    def _subject(self, event: CustomerRegistered | CustomerProfileChanged) -> str:
+        """The subject whose key sealed the event."""
+        if isinstance(event, CustomerRegistered):
+            return event.subject
+        return self._books.customers[event.customer_id].subject
+
+    def _refused(self, error: LedgerError) -> Outcome:
+        """A refusal, with what the decision had seen."""
+        position = self._books.position
+        if not isinstance(error, BatchFailed | NotAttempted):  # They are about another item.
+            error.seen = {"position": position, **error.seen}
+        return Outcome("refused", position, self._books.recorded_at, None, error)
+
+
+def _without_undone(error: LedgerError, position: int) -> LedgerError:
+    """The refusal without a position that was taken back: nothing stands there."""
+    seen = error.seen.get("position")
+    if isinstance(seen, int) and seen > position:
+        error.seen = {name: value for name, value in error.seen.items() if name != "position"}
+    return error
+
+
+def _told(status: Status, recorded: events.Recorded) -> Outcome:
+    """The outcome of a command whose event this is; that nothing changed is no event to show."""
+    event = None if isinstance(recorded.event, NothingChanged) else recorded.event
+    if status == "recorded" and isinstance(event, ApprovalRequested):
+        status = "pending_approval"
+    return Outcome(status, recorded.position, recorded.recorded_at, event)
