@@ -66,6 +66,8 @@ Event = (
     | ApprovalEvent
 )
 
+# What does not fall due any more stays in the order of due times until it is that many.
+_DUE_STALE_MAX = 1_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MISSING = object()
 _Name = TypeVar("_Name")
@@ -401,6 +403,9 @@ class Books:
         self._undo.clear()
         self.entries.clear()
         self.references.clear()
+        if len(self._due_order) > 2 * len(self.due) + _DUE_STALE_MAX:
+            # Most of it has not waited: a hold is resolved long before it would expire.
+            self._due_order = sorted((due_at, place) for place, due_at in self.due.items())
 
     def _set(self, values: dict[_Name, _Value], name: _Name, value: _Value) -> None:
         """Set one value, remembering the one before."""

@@ -42,9 +42,10 @@ from ledger_core.errors import (
 )
 from ledger_core.events import Recorded
 from ledger_core.fields import APPROVAL_PREFIX, require_key, require_new_id
+from ledger_core.holds import PlaceHold, whole_of
 from ledger_core.movements import MovementCommand, would_book
 from ledger_core.standing_order import StandingOrderChanged, StandingOrderCreated
-from ledger_core.standing_orders import ordered_movement
+from ledger_core.standing_orders import ordered_movements
 
 CONCERNED: frozenset[type] = frozenset({RequestApproval, ApproveRequest})
 """Commands for which more is loaded than they say they need."""
@@ -62,12 +63,18 @@ def more_keys(command: Command) -> tuple[str, ...]:
     return (request_key(command.key),)
 
 
-def require_unused_key(command: Command, known: Mapping[str, object]) -> None:
+def require_unused_key(books: Books, command: Command, known: Mapping[str, object]) -> None:
     """The command that a request wraps has not run under its key, nor anything else.
+
+    And a vote has another key than the command that it may run.
 
     Raises:
         IdempotencyConflict: its key was used, with the position of the event.
     """
+    if isinstance(command, ApproveRequest):
+        for request in waiting(books, [command]):
+            if request.command["key"] == command.key:
+                raise IdempotencyConflict(position=request.position, fields=["type"])
     if not isinstance(command, RequestApproval):
         return
     first = known.get(command.command.key)
@@ -77,7 +84,7 @@ def require_unused_key(command: Command, known: Mapping[str, object]) -> None:
 
 def has_policies(books: Books) -> bool:
     """Whether any policy was ever set: without, no command can have become a request."""
-    return bool(books.kept_of(approval_policies.KIND))
+    return bool(books.residents.get(approval_policies.KIND))
 
 
 def demanding(books: Books, command: Command, decided: Sequence[Event]) -> tuple[Policy, ...]:
@@ -89,8 +96,7 @@ def demanding(books: Books, command: Command, decided: Sequence[Event]) -> tuple
     found = approval_policies.matching(policies, commands.tag_of(command), decided)
     for event in decided:
         if isinstance(event, StandingOrderCreated | StandingOrderChanged):
-            movement = ordered_movement(books, event)
-            if movement is not None:
+            for movement in ordered_movements(books, event):
                 booked = would_book(books, movement)
                 found += approval_policies.matching(policies, commands.tag_of(movement), booked)
     by_id = {policy.policy_id: policy for policy in found}
@@ -248,6 +254,11 @@ def _demanding_later(
         policies = books.kept_of(approval_policies.KIND)
         found += approval_policies.matching(
             policies, commands.tag_of(command), would_book(books, command)
+        )
+    elif isinstance(command, PlaceHold):
+        policies = books.kept_of(approval_policies.KIND)
+        found += approval_policies.matching(
+            policies, commands.tag_of(command), (whole_of(command),)
         )
     return tuple({policy.policy_id: policy for policy in found}.values())
 

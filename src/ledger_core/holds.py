@@ -305,7 +305,7 @@ def decide_capture(
         VersionConflict, ConditionFailed, InsufficientFunds, LimitExceeded: see ``booking.book``.
         ExceedsHold: more than is still held.
     """
-    require_id(command.hold_id, field="hold_id")
+    _require_ids(command)
     asked_minor = None if command.amount == "all" else _amount(command.amount)
     require_fields(command)
     hold = _hold(books, command)
@@ -338,7 +338,7 @@ def decide_void(books: "Books", command: VoidHold) -> tuple[HoldReleased, ...]:
         HoldAlreadyCaptured, HoldAlreadyVoided, HoldHasExpired: it is resolved.
         ExceedsHold, HoldMismatch: another amount than is still held.
     """
-    require_id(command.hold_id, field="hold_id")
+    _require_ids(command)
     require_text(command.reason, field="reason")
     amount_minor = None if command.amount == "all" else _amount(command.amount)
     hold = _hold(books, command)
@@ -347,6 +347,16 @@ def decide_void(books: "Books", command: VoidHold) -> tuple[HoldReleased, ...]:
     if amount_minor is not None and amount_minor < hold.remaining_minor:
         raise HoldMismatch(hold_id=hold.hold_id, remaining_minor=str(hold.remaining_minor))
     return (_released(hold, "voided", command),)
+
+
+def whole_of(command: PlaceHold) -> HoldPlaced:
+    """The most that a good command can come to reserve, whatever a balancing one finds today."""
+    return HoldPlaced(
+        command.debit_account_id,
+        command.credit_account_id,
+        int(command.amount),
+        command.currency,
+    )
 
 
 def as_captured(first: CaptureHold, again: CaptureHold, event: JournalEntryPosted) -> CaptureHold:
@@ -383,6 +393,19 @@ def _amount(text: str) -> int:
         ValidationFailed: neither ``all`` nor an amount.
     """
     return whole_from_text(text)
+
+
+def _require_ids(command: CaptureHold | VoidHold) -> None:
+    """The form of the ids that a command on a hold names: a refusal of it is found by them.
+
+    Raises:
+        ValidationFailed: a malformed one.
+    """
+    require_id(command.hold_id, field="hold_id")
+    for field in ("debit_account_id", "credit_account_id"):
+        said: str | None = getattr(command, field)
+        if said is not None:
+            require_id(said, field=field)
 
 
 def _hold(books: "Books", command: CaptureHold | VoidHold) -> Hold:

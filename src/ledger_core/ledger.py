@@ -13,6 +13,7 @@ import msgspec
 import psycopg
 
 from ledger_core import four_eyes, loading, log
+from ledger_core.approvals import ApproveRequest
 from ledger_core.books import Books
 from ledger_core.errors import LedgerBusy
 from ledger_core.log import Connection, Head, NewEvent
@@ -89,7 +90,10 @@ class Ledger:
             connection = self._connection = self._connect()
             connection.execute("BEGIN")
             keys = [command.key for command in submission.commands]
-            keys += [four_eyes.request_key(key) for key in keys]
+            for command in submission.commands:
+                keys += four_eyes.more_keys(command)
+            votes = [item for item in submission.commands if isinstance(item, ApproveRequest)]
+            keys += [str(item.command["key"]) for item in four_eyes.waiting(books, votes)]
             known = loading.by_key(connection, self.ledger_id, keys)
             self._books = books
             transaction = self._begun(connection)

@@ -14,7 +14,7 @@ from ledger_core.account_limits import LimitChange
 from ledger_core.accounts import Account, accounts_of
 from ledger_core.approvals import ApproveRequest
 from ledger_core.books import Books, EntryFacts, Wants
-from ledger_core.commands import Command
+from ledger_core.commands import Command, RequestApproval
 from ledger_core.customers import Customer, CustomerErased, CustomerProfileChanged
 from ledger_core.errors import LedgerBusy
 from ledger_core.fields import ENTRY_PREFIX, can_exist, position_of
@@ -106,8 +106,9 @@ def load(
     for command in commands:
         command.needs(wants)
         keys.append(command.key)
-        if isinstance(command, _ON_ORDERS):
-            orders.append(command)
+        asked = command.command if isinstance(command, RequestApproval) else command
+        if isinstance(asked, _ON_ORDERS):
+            orders.append(asked)
         if is_policed or type(command) in four_eyes.CONCERNED:
             keys += four_eyes.more_keys(command)
             if isinstance(command, ApproveRequest):

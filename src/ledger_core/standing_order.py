@@ -256,7 +256,7 @@ def _account_ids(value: object) -> Iterator[str]:
             if name.endswith("account_id") and isinstance(item, str):
                 yield item
             elif name == "accounts" and isinstance(item, dict):
-                yield from item.values()
+                yield from (named for named in item.values() if isinstance(named, str))
             else:
                 yield from _account_ids(item)
     elif isinstance(value, list):

@@ -228,20 +228,31 @@ def kept_movements(books: "Books", order_id: str) -> tuple[MovementCommand, ...]
     return tuple(on_occasion(values, books.today, {}) for values in (order.command, *to_come))
 
 
-def ordered_movement(
+def ordered_movements(
     books: "Books", event: StandingOrderCreated | StandingOrderChanged
-) -> MovementCommand | None:
-    """The movement that an event yet to be recorded would order; ``None``: only the days change."""
-    values = event.command
-    if isinstance(event, StandingOrderChanged) and event.amount is not None:
-        order = _order(books, event.order_id)
-        from_date = event.from_date or books.today
-        values = order.command
-        for change in order.changes:
-            if change.from_date <= from_date:
-                values = change.command or values
-        values = {**values, "amount": event.amount}
-    return None if values is None else on_occasion(values, books.today, {})
+) -> tuple[MovementCommand, ...]:
+    """The movements that an event yet to be recorded would order, or have run on other days.
+
+    A change is followed by those that are to come later: an amount that was to change in one
+    movement changes in another one then.
+    """
+    if isinstance(event, StandingOrderCreated):
+        return (on_occasion(event.command, books.today, {}),)
+    order = _order(books, event.order_id)
+    from_date = event.from_date or books.today
+    made = OrderChange(from_date, event.amount, event.command, event.schedule)
+    values, ordered = order.command, list[dict[str, Any]]()
+    for change in sorted((*order.changes, made), key=lambda item: item.from_date):
+        values = change.command or values
+        if change.amount is not None:
+            values = {**values, "amount": change.amount}
+        if change is made:
+            ordered.append(values)
+        elif ordered:
+            if change.command is not None and event.schedule is None:
+                break  # As it was ordered before.
+            ordered.append(values)
+    return tuple(on_occasion(item, books.today, {}) for item in ordered)
 
 
 def creation_of(event: StandingOrderCreated) -> CreateOrder:

@@ -227,14 +227,14 @@ class Transaction:
         try:
             require_key(command.key)
             first = self.known.get(command.key)
-            if first is None and approved is None:
+            if first is None and approved is None and four_eyes.has_policies(books):
                 first = self.known.get(four_eyes.request_key(command.key))
             if first is not None:
                 return self._again(command, first)
             first = self._same_id(command)
             if first is not None:
                 return self._same_identity(command, first)
-            four_eyes.require_unused_key(command, self.known)
+            four_eyes.require_unused_key(books, command, self.known)
             decided = self._decide(command, approved)
         except LedgerError as error:
             return self._refused(error)
@@ -404,6 +404,9 @@ class Transaction:
         """The subject whose key sealed the event."""
         if isinstance(event, CustomerRegistered):
             return event.subject
+        # Under a key used before, the event may be about another customer than the command.
+        wants = Wants(customers={event.customer_id})
+        loading.load_state(self._connection, self._ledger_id, self._books, wants)
         return self._books.customers[event.customer_id].subject
 
     def _refused(self, error: LedgerError) -> Outcome:

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy
 from sqlalchemy import ARRAY, Text, bindparam, func, select, text
 
-from ledger_core import four_eyes
+from ledger_core import four_eyes, order_runs
 from ledger_core import kept as kept_kinds
 from ledger_core.approvals import ApproveRequest
 from ledger_core.books import Books, EntryFacts, Wants
-from ledger_core.commands import Command
+from ledger_core.commands import Command, RequestApproval
 from ledger_core.customers import (
     Customer,
     CustomerErased,
@@ -23,6 +23,8 @@ from ledger_core.fields import ENTRY_PREFIX, can_exist, position_of
 from ledger_core.group import Group
 from ledger_core.holds import Hold
 from ledger_core.journal import JournalEntryPosted
+from ledger_core.standing_orders import ChangeOrder
+from ledger_core.template import Template
 from projections.balance_queries import accounts_of_ids
 from projections.balances import units
 from projections.event_tags import event_tags
@@ -75,6 +77,9 @@ def books_at(
         command.needs(wants)
     _load_entries(conn, ledger_id, reading, books, wants)
     _load_wanted(conn, ledger_id, reading, books, wants)
+    asked = [item.command if isinstance(item, RequestApproval) else item for item in commands]
+    changes = [command for command in asked if isinstance(command, ChangeOrder)]
+    _load_wanted(conn, ledger_id, reading, books, order_runs.wants_of(books, changes))
     votes = [command for command in commands if isinstance(command, ApproveRequest)]
     waiting = four_eyes.wants_of(four_eyes.waiting(books, votes))
     _load_entries(conn, ledger_id, reading, books, waiting)
@@ -100,6 +105,8 @@ def _load_wanted(
             names.update((state.debit_account_id, state.credit_account_id))
         elif isinstance(state, Group):
             names.update(state.members)
+        elif isinstance(state, Template):
+            names.update(state.account_ids)
     wanted = [name for name in names if name not in books.accounts and can_exist(name)]
     for account in accounts_of_ids(conn, ledger_id, reading, wanted):
         books.accounts[account.terms.account_id] = account

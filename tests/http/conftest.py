@@ -50,11 +50,17 @@ def shared_runtime(
     _execute(server_url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-@pytest.fixture
-def bank(shared_runtime: Runtime) -> Iterator[Bank]:
-    """A bank with an empty ledger."""
+@pytest.fixture(scope="session")
+def shared_client(shared_runtime: Runtime) -> Iterator[TestClient]:
+    """The whole application over that database: it is built once."""
     with TestClient(create_app(shared_runtime)) as client:
-        yield Bank(shared_runtime, client, f"test-{next(_numbers)}")
+        yield client
+
+
+@pytest.fixture
+def bank(shared_runtime: Runtime, shared_client: TestClient) -> Bank:
+    """A bank with an empty ledger."""
+    return Bank(shared_runtime, shared_client, f"test-{next(_numbers)}")
 
 
 @pytest.fixture

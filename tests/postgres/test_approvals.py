@@ -222,6 +222,41 @@ def test_a_request_of_ones_own_waits_without_a_policy(bank: World) -> None:
     assert (ran.status, ran.position) == ("replayed", done.event.command_position)
 
 
+def test_a_vote_has_another_key_than_the_command_that_it_runs(bank: World) -> None:
+    """Two events cannot have one key: the vote is refused, and nobody else is."""
+    asked = RequestApproval(key="ask", command=PAYMENT, approvers=("ops",), request_id="Q")
+    (waiting,) = by(bank, "ann", asked)
+    same = ApproveRequest(key=PAYMENT.key, request_id="Q")
+    (refused,) = by(bank, "bob", same, holds=["ops"])
+    assert refused.error is not None
+    assert refused.error.code == "idempotency_conflict"
+    assert refused.error.seen["position"] == waiting.position
+    assert approve(bank, "bob", "ops", of="Q").error is None
+    assert bank.posted("B") == [300]
+
+
+def test_a_key_that_changed_another_customer_meanwhile_fails_the_request(bank: World) -> None:
+    """Whose change that was is looked up, whoever is in memory."""
+    names = ("ada", "bea")
+    bank.run(
+        *(RegisterCustomer(key=name, customer_id=name, profile={"name": name}) for name in names)
+    )
+    changes = [
+        ChangeProfile(key="change", customer_id=name, changes={"name": "Eve"}, reason="moved")
+        for name in names
+    ]
+    by(
+        bank,
+        "ann",
+        RequestApproval(key="ask", command=changes[0], approvers=("ops",), request_id="Q"),
+        changes[1],
+    )
+    restart(bank)
+    (outcome,) = by(bank, "bob", ApproveRequest(key="yes", request_id="Q"), holds=["ops"])
+    assert isinstance(outcome.event, ApprovalFailed)
+    assert outcome.event.code == "idempotency_conflict"
+
+
 def test_everything_in_one_submission(bank: World) -> None:
     """Policy, request, votes and the retry of the command, before anything is committed."""
     ask = RequestApproval(key="ask", command=PAYMENT, approvers=("ops",), request_id="Q1")

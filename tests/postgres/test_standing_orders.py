@@ -249,6 +249,44 @@ def test_an_order_waits_where_its_movement_would(bank: World) -> None:
     ]
 
 
+def test_an_amount_that_was_approved_is_not_moved_to_another_payee(bank: World) -> None:
+    """A change waits for what later changes make of it, too."""
+    later, sooner = TODAY + timedelta(30), TODAY + timedelta(20)
+    bank.run(order(), ChangeOrder(key="more", order_id="rent", from_date=later, amount="900"))
+    bank.run(LARGE, opened("C", key="open-c"))
+    payee = ChangeOrder(
+        key="payee", order_id="rent", from_date=sooner, command=transfer("A", "C", 100)
+    )
+    days = ChangeOrder(key="days", order_id="rent", schedule=DAILY)
+    assert answers(bank.run(payee, days, mode="each")) == ["pending_approval"] * 2
+    other = ChangeOrder(
+        key="other", order_id="rent", from_date=later, command=transfer("A", "C", 100)
+    )
+    less = ChangeOrder(key="less", order_id="rent", from_date=sooner, amount="50")
+    assert answers(bank.run(other, less)) == ["recorded"] * 2
+
+
+def test_a_large_order_waits_when_its_days_change(bank: World) -> None:
+    """A payment that was approved for one day is not one for every day."""
+    once = Schedule(first_date=TODAY + timedelta(30), unit="once")
+    bank.run(order(schedule=once, command=transfer("A", "B", 600)), LARGE)
+    daily = ChangeOrder(
+        key="days", order_id="rent", schedule=Schedule(first_date=TODAY, unit="day")
+    )
+    assert answers(bank.run(daily)) == ["pending_approval"]
+
+
+def test_a_wrapped_change_is_measured_whatever_is_in_memory(bank: World) -> None:
+    """A restarted writer asks for the same approvals as one that knows the accounts."""
+    bank.run(LARGE, order())
+    bank.catch_up()
+    change = ChangeOrder(key="change", order_id="rent", amount="200")
+    asked = RequestApproval(key="ask", command=change, approvers=("ops",), request_id="Q")
+    (outcome,) = bank.run(asked, ledger=bank.ledger())
+    assert isinstance(outcome.event, ApprovalRequested)
+    assert outcome.event.approvers == ("ops",)
+
+
 def test_a_movement_that_cannot_be_measured_waits(bank: World) -> None:
     """What a blocked account would move, or all that there is, may be any amount."""
     bank.run(LARGE, FreezeAccount(key="f", account_id="A", cause="court", effect="debit"))

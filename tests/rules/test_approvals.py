@@ -367,6 +367,23 @@ def test_a_balancing_movement_waits_as_one_of_its_whole_amount() -> None:
     assert held_up.policies == ("all", "large")
 
 
+def test_a_balancing_hold_waits_as_one_of_its_whole_amount() -> None:
+    """There may be more to reserve by the time it runs."""
+    policy = _policy(commands=("place_hold",), approvers=("risk",), currency="EUR", above="5000")
+    command = PlaceHold(
+        key="hold",
+        debit_account_id="A",
+        credit_account_id="B",
+        amount="9000",
+        currency="EUR",
+        balancing="debit",
+    )
+    assert _met(command, policy) == []
+    bank = _as(given(*BANK, policy), "ann")
+    bank.when(RequestApproval(key="ask", command=command, approvers=("ops",), request_id="Q1"))
+    assert sorted(_state(bank.books).approvers) == ["ops", "risk"]
+
+
 def test_votes_are_bounded() -> None:
     """However many hold a permission that is enough once."""
     bank = _request()

@@ -382,6 +382,8 @@ def test_a_capture_can_be_reversed_once_and_a_hold_not_at_all() -> None:
         ({"amount": "1.0"}, "amount"),
         ({"entry_id": "jrn_1"}, "entry_id"),
         ({"description": ""}, "description"),
+        ({"debit_account_id": "a\x00b"}, "debit_account_id"),
+        ({"credit_account_id": ""}, "credit_account_id"),
     ],
 )
 def test_a_malformed_capture_is_refused(fields: dict[str, Any], field: str) -> None:
@@ -410,6 +412,14 @@ def test_a_void_frees_everything() -> None:
     assert sums_of(answer.books, "B") == (0, 0, 0, 0)
     Given(answer.books).when(voided("H")).then_refuses(HoldAlreadyVoided)
     Given(answer.books).when(captured("H")).then_refuses(HoldAlreadyVoided)
+
+
+@pytest.mark.parametrize("field", ["hold_id", "debit_account_id", "credit_account_id"])
+def test_a_malformed_void_is_refused(field: str) -> None:
+    """What it names has the form of a name: the log is searched by it, were it refused."""
+    bank().when(with_field(voided("H"), field, "a\x00b")).then_refuses(
+        ValidationFailed, field=field
+    )
 
 
 def test_a_void_after_a_part_was_captured_frees_the_rest() -> None:
@@ -560,6 +570,19 @@ def test_a_hold_placed_and_taken_back_never_falls_due() -> None:
     books.rollback(savepoint)
     expired = fall_due(books, _DUE)
     assert [event.hold_id for event in expired if isinstance(event, HoldReleased)] == ["kept"]
+
+
+def test_what_was_resolved_early_does_not_wait_for_its_time() -> None:
+    """The memory of what falls due grows with what is open, not with all that ever was."""
+    books = bank(held("A", "B", 10, "open", timeout_s=60)).books
+    for number in range(1_500):
+        for command in (held("A", "B", 10, f"H{number}", timeout_s=90), voided(f"H{number}")):
+            Given(books).when(command)
+        books.settle()
+    assert len(books._due_order) < 1_100  # noqa: SLF001 - what nothing else shows
+    (expired,) = fall_due(books, START + timedelta(days=1))
+    assert isinstance(expired, HoldReleased)
+    assert expired.hold_id == "open"
 
 
 # Retries, and properties ------------------------------------------------------------------------

@@ -232,6 +232,13 @@ def test_an_order_is_listed_by_the_accounts_it_names() -> None:
     assert order_ids(msgspec.structs.replace(event, order_id=None), 9) == ("ord_9",)
 
 
+def test_a_condition_on_an_account_of_any_name_names_none() -> None:
+    """An account may be called what a template calls its accounts."""
+    bounds = {"posted": {"gte": "0"}, "pending": None}
+    values = {"debit_account_id": "A", "if_balance": {"accounts": bounds}}
+    assert accounts_named(values) == ("A",)
+
+
 # What may be ordered -----------------------------------------------------------------------------
 
 
