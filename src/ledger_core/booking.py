@@ -14,6 +14,7 @@ import msgspec
 from ledger_core.accounts import (
     Account,
     AccountOpened,
+    Movement,
     headroom,
     held,
     held_changes,
@@ -278,9 +279,7 @@ def in_open_period(books: "Books", entry: JournalEntryPosted) -> JournalEntryPos
     return msgspec.structs.replace(entry, value_date=value_date, original_value_date=original)
 
 
-def require_conditions(
-    books: "Books", command: MovementFields, movement: JournalEntryPosted | HoldPlaced
-) -> None:
+def require_conditions(books: "Books", command: MovementFields, movement: Movement) -> None:
     """What the command demands of accounts holds: their version before, their balance after.
 
     Raises:
@@ -436,7 +435,7 @@ def _is_within(balance_minor: int, bounds: Bounds) -> bool:
     )
 
 
-def _after(books: "Books", movement: JournalEntryPosted | HoldPlaced) -> dict[str, Account]:
+def _after(books: "Books", movement: Movement) -> dict[str, Account]:
     """The accounts as they would be after the movement."""
     after: dict[str, Account] = {}
     position = books.position + 1

@@ -119,6 +119,7 @@ class Books:
         "due_after",
         "due_known_until",
         "entries",
+        "evict_again_at",
         "position",
         "recorded_at",
         "references",
@@ -146,6 +147,8 @@ class Books:
         self.due_known_until = _EPOCH
         self.due_after: tuple[datetime, str, str] = (_EPOCH, "", "")
         self._due_order: list[tuple[datetime, Place]] = []
+        # How much must be in memory before it is worth looking for what can be forgotten.
+        self.evict_again_at = 0
         self.caller = NOBODY
         # Any: one list for dictionaries of several types; ``_set`` ties each value to its own.
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []

@@ -39,10 +39,12 @@ from ledger_core.errors import (
     IdempotencyConflict,
     LedgerError,
     ValidationFailed,
+    VersionConflict,
 )
 from ledger_core.events import Recorded
 from ledger_core.fields import APPROVAL_PREFIX, require_key, require_new_id
 from ledger_core.holds import PlaceHold, whole_of
+from ledger_core.journal import JournalEntryPosted
 from ledger_core.movements import MovementCommand, would_book
 from ledger_core.standing_order import StandingOrderChanged, StandingOrderCreated
 from ledger_core.standing_orders import ordered_movements
@@ -198,6 +200,22 @@ def sealed_of(command: RegisterCustomer | ChangeProfile, request: ApprovalReques
         name: text for name, text in given.items() if text is not None and name in PUBLIC_FIELDS
     }
     return Sealed(request.subject, request.sealed, public)
+
+
+def require_as_approved(books: Books, request: ApprovalRequest, decided: Sequence[Event]) -> None:
+    """What the command books follows the posting template that was there when it was asked for.
+
+    Raises:
+        VersionConflict: the template was defined anew since, and the command names no version.
+    """
+    for event in decided:
+        if not isinstance(event, JournalEntryPosted) or event.template is None:
+            continue
+        name = event.template.rpartition("@")[0]
+        template = books.kept("template", name)
+        changed = template is not None and template.last_position > request.position
+        if changed and request.command.get("version") is None:
+            raise VersionConflict(template=event.template)
 
 
 def outcome_of(

@@ -311,7 +311,7 @@ def decide_capture(
     hold = _hold(books, command)
     amount_minor = hold.remaining_minor if asked_minor is None else asked_minor
     if amount_minor == 0:
-        return () if hold.multi_capture else (_released(hold, "captured", command),)
+        return _captured_nothing(books, command, hold)
     freed_minor = 0 if hold.multi_capture else hold.remaining_minor - amount_minor
     entry = entry_of(
         command,
@@ -327,6 +327,20 @@ def decide_capture(
     if command.code is None and hold.code is not None:
         entry = msgspec.structs.replace(entry, code=hold.code)
     return (book(books, command, entry, within_hold=hold.remaining_minor),)
+
+
+def _captured_nothing(books: "Books", command: CaptureHold, hold: Hold) -> tuple[HoldReleased, ...]:
+    """What a capture of 0 comes to: all is freed, or (where more captures may follow) nothing.
+
+    Raises:
+        EntryExists, ReferenceConflict, VersionConflict, ConditionFailed: see ``booking.book``.
+    """
+    released = _released(hold, "captured", command)
+    if hold.multi_capture:
+        released = msgspec.structs.replace(released, amount_minor=0)
+    books.require_free_identities(command.entry_id, command.reference)
+    require_conditions(books, command, released)
+    return () if hold.multi_capture else (released,)
 
 
 def decide_void(books: "Books", command: VoidHold) -> tuple[HoldReleased, ...]:

@@ -188,10 +188,19 @@ def evict(connection: Connection, ledger_id: int, books: Books) -> None:
     accounts = max(len(books.accounts), len(books.customers))
     if accounts <= ACCOUNTS_CACHED_MAX and len(books.states) <= STATES_CACHED_MAX:
         return
+    if _size(books) < books.evict_again_at:
+        return
     stored = snapshots.position(connection, ledger_id)
     _forget_oldest(books.accounts, stored)
     _forget_oldest(books.customers, stored)
     _forget_states(books, stored)
+    # Where little could be forgotten (the views are behind), looking again at once would not help.
+    books.evict_again_at = _size(books) + min(ACCOUNTS_CACHED_MAX, STATES_CACHED_MAX) // 20
+
+
+def _size(books: Books) -> int:
+    """How much is in memory."""
+    return len(books.accounts) + len(books.customers) + len(books.states)
 
 
 def _load_kept(connection: Connection, ledger_id: int, books: Books, wants: Wants) -> None:

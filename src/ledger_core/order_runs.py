@@ -11,7 +11,7 @@ import msgspec
 
 from ledger_core import commands
 from ledger_core.books import Books, Event, Wants
-from ledger_core.errors import LedgerError
+from ledger_core.errors import LedgerError, PeriodIsClosed
 from ledger_core.journal import JournalEntryPosted
 from ledger_core.standing_order import StandingOrderRan, StandingOrderRunRefused
 from ledger_core.standing_orders import ChangeOrder, RunOrder, kept_movements, movement_of
@@ -33,6 +33,7 @@ def run(
 
     Raises:
         ValidationFailed, OrderNotFound: see ``standing_orders.movement_of``.
+        PeriodIsClosed: the business date lies in a closed period; the occurrence stays due.
     """
     movement = movement_of(books, command)
     if movement is None:
@@ -40,6 +41,8 @@ def run(
     occasion = command.order_id, command.due_date, command.business_date
     try:
         decided = commands.decide(books, movement)
+    except PeriodIsClosed:
+        raise  # It is the business date that cannot be run, not this order.
     except LedgerError as error:
         seen: dict[str, Any] = msgspec.to_builtins(
             {"position": books.position, **error.seen}, enc_hook=str

@@ -246,11 +246,10 @@ def ordered_movements(
         values = change.command or values
         if change.amount is not None:
             values = {**values, "amount": change.amount}
-        if change is made:
-            ordered.append(values)
-        elif ordered:
-            if change.command is not None and event.schedule is None:
-                break  # As it was ordered before.
+        replaced = change.command is not None or (event.command is None and change.amount)
+        if change is not made and ordered and event.schedule is None and replaced:
+            break  # From here on it is as it was ordered before.
+        if change is made or ordered:
             ordered.append(values)
     return tuple(on_occasion(item, books.today, {}) for item in ordered)
 

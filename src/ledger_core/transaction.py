@@ -236,6 +236,8 @@ class Transaction:
                 return self._same_identity(command, first)
             four_eyes.require_unused_key(books, command, self.known)
             decided = self._decide(command, approved)
+            if approved is not None:
+                four_eyes.require_as_approved(books, approved, decided)
         except LedgerError as error:
             return self._refused(error)
         request = None if approved else four_eyes.held_up(books, command, decided)

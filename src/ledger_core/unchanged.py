@@ -28,4 +28,8 @@ def names_in(command: dict[str, Any]) -> list[str]:
         ("group_id", "group"),
         ("code", "unit"),
     )
-    return [f"{tag}:{command[name]}" for name, tag in names if command.get(name) is not None]
+    named = [(tag, command.get(name)) for name, tag in names]
+    is_unit = command.get("type") == "register_unit"
+    return [
+        f"{tag}:{name}" for tag, name in named if name is not None and (is_unit or tag != "unit")
+    ]

@@ -75,14 +75,28 @@ class Writer:
             if not group:
                 self._close()
                 return
-            try:
-                results = self._execute([submission for submission, _ in group])
-            except BaseException as error:  # noqa: BLE001 - every waiting caller must hear of it
-                for _, future in group:
-                    future.set_exception(error)
-                continue
-            for (_, future), outcomes in zip(group, results, strict=True):
-                future.set_result(outcomes)
+            if not self._carry_out(group):
+                # Nothing was recorded. One submission's fault is not the others' loss.
+                for item in group:
+                    self._carry_out([item])
+
+    def _carry_out(self, group: list[tuple[Submission, Future[list[Outcome]]]]) -> bool:
+        """Carry out in one transaction and answer; whether everybody has an answer."""
+        try:
+            results = self._execute([submission for submission, _ in group])
+        except BaseException as error:  # noqa: BLE001 - every waiting caller must hear of it
+            if (
+                len(group) > 1
+                and isinstance(error, Exception)
+                and not isinstance(error, LedgerBusy)
+            ):
+                return False
+            for _, future in group:
+                future.set_exception(error)
+            return True
+        for (_, future), outcomes in zip(group, results, strict=True):
+            future.set_result(outcomes)
+        return True
 
     def _next_group(self) -> list[tuple[Submission, Future[list[Outcome]]]]:
         """Wait for work; then as many submissions as one transaction takes. Empty: stop."""

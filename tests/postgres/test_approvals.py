@@ -30,6 +30,9 @@ from ledger_core.customers import (
 )
 from ledger_core.journal import JournalEntryPosted
 from ledger_core.ledger import Ledger, Mode, Outcome, Submission
+from ledger_core.template import TemplateLine
+from ledger_core.template_amounts import FixedAmount
+from ledger_core.templates import DefineTemplate, PostTemplate
 from projections.verification import verify
 
 PAYMENT = transfer("A", "B", 300, key="payment", entry_id="rent")
@@ -220,6 +223,39 @@ def test_a_request_of_ones_own_waits_without_a_policy(bank: World) -> None:
     assert isinstance(done.event, ApprovalCompleted)
     (ran,) = by(bank, "ann", PAYMENT)
     assert (ran.status, ran.position) == ("replayed", done.event.command_position)
+
+
+def test_a_template_that_is_defined_anew_meanwhile_fails_the_request(bank: World) -> None:
+    """Nobody approves postings that nobody has seen; a named version is what it was."""
+
+    def fee(amount: str) -> DefineTemplate:
+        """A fee of a fixed amount."""
+        fixed = FixedAmount(amount=amount)
+        lines = (
+            TemplateLine(side="debit", account_id="A", amount=fixed),
+            TemplateLine(side="credit", account_id="B", amount=fixed),
+        )
+        return DefineTemplate(key=f"fee-{amount}", name="fee", parameters=(), postings=lines)
+
+    charge = PostTemplate(key="charge", template="fee", currency="EUR")
+    by(
+        bank,
+        "ann",
+        fee("5"),
+        RequestApproval(key="a", command=charge, approvers=("ops",), request_id="newest"),
+        RequestApproval(
+            key="b",
+            command=replace(charge, key="charge-1", version=1),
+            approvers=("ops",),
+            request_id="first",
+        ),
+        fee("500"),
+    )
+    failed = approve(bank, "bob", "ops", of="newest").event
+    assert isinstance(failed, ApprovalFailed)
+    assert failed.code == "version_conflict"
+    assert isinstance(approve(bank, "bob", "ops", of="first").event, ApprovalCompleted)
+    assert bank.posted("A", "B") == [995, 5]
 
 
 def test_a_vote_has_another_key_than_the_command_that_it_runs(bank: World) -> None:

@@ -112,6 +112,38 @@ def test_group_commit_answers_everybody(bank: World) -> None:
     assert len(transactions) < 100
 
 
+def test_one_that_cannot_be_carried_out_does_not_fail_the_others(bank: World) -> None:
+    """What fails without a refusal fails alone: those that waited with it are carried out."""
+    is_busy, go_on = threading.Event(), threading.Event()
+
+    def execute(submissions: Sequence[Submission]) -> list[list[Outcome]]:
+        """Fail where anything is asked for on behalf of the devil."""
+        is_busy.set()
+        assert go_on.wait(20)
+        outcomes = bank.main.execute([item for item in submissions if item.actor != "devil"])
+        if len(outcomes) < len(submissions):
+            msg = "nothing of this is durable"
+            raise RuntimeError(msg)
+        return outcomes
+
+    writer = Writer(execute, bank.main.close, "test")
+    first = writer.submit(Submission((transfer("A", "B", 1, key="1"),), "a"))
+    assert is_busy.wait(20)
+    waiting = [
+        writer.submit(Submission((transfer("A", "B", 2, key=f"w{number}"),), actor))
+        for number, actor in enumerate(["a", "devil", "b"])
+    ]
+    go_on.set()
+    assert answers(first.result(20)) == ["recorded"]
+    # Here the failure came after the commit: then the second attempt is a repetition.
+    assert answers(waiting[0].result(20)) == ["replayed"]
+    assert answers(waiting[2].result(20)) == ["replayed"]
+    with pytest.raises(RuntimeError):
+        waiting[1].result(20)
+    writer.stop()
+    assert bank.posted("B") == [5]
+
+
 def test_who_gives_up_waiting_does_not_stop_the_writer(bank: World) -> None:
     """A cancelled submission is not carried out, and the others are."""
     is_busy, go_on = threading.Event(), threading.Event()

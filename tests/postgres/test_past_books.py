@@ -6,16 +6,21 @@ from datetime import timedelta
 import msgspec
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from tests.postgres.ledger_harness import World
+from tests.postgres.ledger_harness import World, answers
+from tests.rules.harness import transfer
 
 from ledger_core.account_terms import CloseAccount, OpenAccount
+from ledger_core.approvals import ApprovalFailed, ApproveRequest
 from ledger_core.blocks import FreezeAccount, UnfreezeAccount
-from ledger_core.commands import Command
+from ledger_core.commands import Command, RequestApproval
 from ledger_core.customers import ChangeProfile, RegisterCustomer
 from ledger_core.database import engine
 from ledger_core.holds import CaptureHold, PlaceHold, VoidHold
 from ledger_core.ledger import Outcome, Submission
 from ledger_core.reversals import ReverseEntry
+from ledger_core.template import Parameter, TemplateLine
+from ledger_core.template_amounts import ParameterAmount
+from ledger_core.templates import DefineTemplate, PostTemplate
 from ledger_core.transfers import Transfer
 from projections.past_books import books_at
 
@@ -81,6 +86,52 @@ def _opening() -> list[Command]:
         OpenAccount(key="o1", account_id="ann", currency="EUR"),
         OpenAccount(key="o2", account_id="ben", currency="EUR", limit="100"),
     ]
+
+
+def _judged(
+    world: World, command: Command, person: str = "tester", *permissions: str
+) -> list[Outcome]:
+    """What a command would be answered where the ledger stands now."""
+    world.catch_up()
+    reader = engine(world.url, "ledger_reader")
+    with reader.connect() as connection:
+        head = world.count("SELECT max(position) FROM ledger.events")
+        books = books_at(connection, world.ledger_id, head, [command])
+    reader.dispose()
+    submission = Submission([command], person, person=person, permissions=frozenset(permissions))
+    return world.ledger().judge(submission, books)
+
+
+def test_a_template_is_judged_with_the_accounts_that_it_names(bank: World) -> None:
+    """They are nowhere in the command."""
+    amount = ParameterAmount(name="amount")
+    bank.run(
+        DefineTemplate(
+            key="define",
+            name="fee",
+            parameters=(Parameter(name="amount", kind="amount"),),
+            postings=(
+                TemplateLine(side="debit", amount=amount, account_id="A"),
+                TemplateLine(side="credit", amount=amount, account_id="B"),
+            ),
+        )
+    )
+    fee = PostTemplate(key="fee", template="fee", currency="EUR", amounts={"amount": "5"})
+    assert answers(_judged(bank, fee)) == ["recorded"]
+
+
+def test_a_vote_is_judged_by_what_became_of_its_commands_key(bank: World) -> None:
+    """The key was used since: the command would be refused, as it then is."""
+    asked = RequestApproval(
+        key="ask",
+        command=transfer("A", "B", 10, key="pay"),
+        approvers=("ops",),
+        request_id="Q",
+    )
+    bank.run(asked, transfer("A", "B", 11, key="pay"))
+    (judged,) = _judged(bank, ApproveRequest(key="yes", request_id="Q"), "bob", "ops")
+    assert isinstance(judged.event, ApprovalFailed)
+    assert judged.event.code == "idempotency_conflict"
 
 
 @settings(max_examples=20, phases=[Phase.explicit, Phase.generate])

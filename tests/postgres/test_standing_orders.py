@@ -13,14 +13,16 @@ from ledger_core import events
 from ledger_core.allocation_legs import Destination, Source
 from ledger_core.allocations import Allocate
 from ledger_core.approval_policies import SetApprovalPolicy
-from ledger_core.approvals import ApproveRequest
+from ledger_core.approvals import ApprovalRequested, ApproveRequest
 from ledger_core.blocks import FreezeAccount
 from ledger_core.books import Event
+from ledger_core.commands import RequestApproval
 from ledger_core.entries import PostEntry, PostingLine
 from ledger_core.exchanges import Exchange
 from ledger_core.journal import JournalEntryPosted
 from ledger_core.ledger import Outcome, Submission
 from ledger_core.movements import MovementCommand
+from ledger_core.periods import ClosePeriod
 from ledger_core.schedules import Schedule
 from ledger_core.standing_order import (
     Order,
@@ -364,3 +366,13 @@ def test_every_movement_can_be_ordered(bank: World, *, caught_up: bool) -> None:
     assert bank.posted("A", "B", "U") == [1_000 - 5 * 5, 20, 10]
     bank.catch_up()
     assert verify(bank.projector, bank.ledger_id).findings == ()
+
+
+def test_a_business_date_in_a_closed_period_runs_nothing(world: World) -> None:
+    """The occurrence stays due: it is the date that is wrong, not the order."""
+    world.run(opened("A", key="a"), opened("B", key="b"), deposited("A", 1_000, key="d"))
+    world.run(order(), ClosePeriod(key="close", through=TODAY - timedelta(1)))
+    late = run(3, business_date=TODAY - timedelta(3))
+    assert answers(world.run(late)) == ["period_closed"]
+    assert answers(world.run(run(3))) == ["recorded"]
+    assert world.posted("A", "B") == [900, 100]

@@ -326,6 +326,24 @@ def test_a_capture_of_nothing_frees_a_single_capture_hold() -> None:
     bank(held("A", "B", 60, multi_capture=True)).when(captured("H", 0)).then_nothing()
 
 
+@pytest.mark.parametrize("multi_capture", [False, True])
+def test_a_capture_of_nothing_has_its_conditions_met(*, multi_capture: bool) -> None:
+    """What a caller makes it depend on, it depends on."""
+    holding = bank(held("A", "B", 60, multi_capture=multi_capture, reference="taken"))
+    version = holding.books.accounts["A"].version
+    stale = captured("H", 0, if_version={"A": version - 1})
+    holding.when(stale).then_refuses(VersionConflict, account_id="A", version=version)
+    left = "40" if multi_capture else "100"
+    spendable = BalanceCondition(available=Bounds(ne=left))
+    holding.when(captured("H", 0, if_balance={"A": spendable})).then_refuses(
+        ConditionFailed, would_be_minor=left
+    )
+    holding.when(captured("H", 0, reference="taken")).then_refuses(ReferenceConflict)
+    fine = BalanceCondition(available=Bounds(eq=left))
+    met = captured("H", 0, if_version={"A": version}, if_balance={"A": fine})
+    assert holding.when(met).error is None
+
+
 def test_a_capture_never_exceeds_its_hold() -> None:
     """One minor unit more is refused, even where the money is there, even by force."""
     holding = bank(held("A", "B", 60))
