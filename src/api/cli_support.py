@@ -121,11 +121,13 @@ def reading(
 
 
 def catch_up(runtime: Runtime, ledger_id: int) -> None:
-    """Bring the views up to the log's head."""
+    """Bring the views up to the log's head, with what is due by now."""
+    from api import due
     from projections import runner
 
     with runtime.connect("ledger_projector") as connection:
         runner.catch_up(connection, ledger_id)
+        due.record(runtime, ledger_id, connection)
 
 
 def moment(point: PointInTime | None) -> tuple[AsOf, date | None]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from api.due import Due
 from api.execution import FOR_REAL, Execution
 from api.key_ring import Caller, KeyRing
 from api.metrics import Metrics
@@ -20,6 +21,7 @@ class Context:
         """Use an open runtime, which the caller closes."""
         self.runtime = runtime
         self.reads = Reads(runtime.engine)
+        self.due = Due(runtime)
         self.metrics = Metrics()
         self.key_ring = KeyRing(self.reads, runtime.settings.server_secret)
 

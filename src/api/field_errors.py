@@ -17,6 +17,7 @@ _AT = " - at `"
 _PATH_STEP = re.compile(r"\.([A-Za-z_]+)|\[(\d+)\]|\[\.\.\.\]")
 _MISSING = re.compile(r"Object missing required field `([a-z_]+)`")
 _EXPECTED = re.compile(r"Expected `([a-z0-9 |]+)`(?:, got `[a-z0-9 ]+`)?")
+_INSTANT = "a time with its offset: 2026-01-31T12:00:00Z"
 _IN_WORDS = {
     "str": "a string",
     "int": "a whole number",
@@ -25,6 +26,7 @@ _IN_WORDS = {
     "object": "an object",
     "array": "an array",
     "null": "null",
+    "datetime": _INSTANT,
 }
 
 
@@ -52,6 +54,8 @@ def _rule(text: str, target: Type | None) -> str:
     expected = _EXPECTED.fullmatch(text)
     if expected is not None:
         return " or ".join(_IN_WORDS.get(word, word) for word in expected.group(1).split(" | "))
+    if "encoded datetime" in text or "timezone component" in text:
+        return _INSTANT
     if "encoded date" in text:
         return "a date in the form 2026-01-31"
     if "out of range" in text:

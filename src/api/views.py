@@ -15,8 +15,9 @@ from api.caching import KEEPING, Keep, Keeping
 from api.command_routes import path_id
 from api.context import Context
 from api.cursors import Key, Place
+from api.due import head_after
 from api.key_ring import Caller
-from api.parameters import Fresh, Page, caller_of, filters_of
+from api.parameters import AsOfQuery, Fresh, Page, caller_of, filters_of
 from api.problems import FieldError, malformed
 from api.sql import driver_connection
 from ledger_core.errors import ValidationFailed
@@ -27,6 +28,8 @@ from projections.reading import AsOf, PositionAhead
 # How long to sleep between two looks at projections that are behind: at first and at most.
 POLL_S_MIN = 0.005
 POLL_S_MAX = 0.1
+# How long a read waits for what was due to be reflected.
+DUE_WAIT_S = 2.0
 
 _T = TypeVar("_T")
 
@@ -98,11 +101,44 @@ class Reader:
         Raises:
             PositionAhead: they do not within the time that the request allows.
         """
+        await self._record_due(query)
         asked = query.min_position
-        if asked is None:
+        if asked is not None:
+            await self._until(asked, query.wait_s)
+
+    async def _record_due(self, query: Fresh) -> None:
+        """Have recorded what was due by the moment that is asked about.
+
+        Raises:
+            PositionAhead: a past moment is asked about, and the views do not reflect it in time.
+        """
+        if not isinstance(query, AsOfQuery) or query.as_of_position is not None:
             return
+        due, ledger_id, as_of = self.context.due, self.ledger_id, query.as_of
+        moment = due.moment(as_of)
+        if as_of is None and due.is_believed(ledger_id, moment):
+            return
+        seen_at = asyncio.get_running_loop().time()
+        await self.run(lambda connection: due.look(connection, ledger_id, seen_at))
+        if not due.is_due(ledger_id, moment):
+            return
+        runtime = self.context.runtime
+        head = await self.context.reads.off_loop(lambda: head_after(runtime, ledger_id))
+        try:
+            await self._until(head, min(query.wait_s, DUE_WAIT_S))
+        except PositionAhead:
+            if as_of is not None:
+                raise
+            # What is shown now is what it says: as of the position that it names.
+
+    async def _until(self, asked: int, wait_s: float) -> None:
+        """Wait until the views reflect a position.
+
+        Raises:
+            PositionAhead: they do not within that time.
+        """
         loop = asyncio.get_running_loop()
-        end, pause_s = loop.time() + query.wait_s, POLL_S_MIN
+        end, pause_s = loop.time() + wait_s, POLL_S_MIN
         while (reached := await self.run(self._reached)) < asked:
             left_s = end - loop.time()
             if left_s <= 0:

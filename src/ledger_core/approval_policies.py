@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ledger_core.books import Books, Wants
 
 KIND = "approval_policy"
+USED_KIND = "approvals_used"
 
 APPROVERS_MAX = 10
 """Approvals that one policy or request may ask for: beyond, nobody knows who is meant to look."""
@@ -91,6 +92,26 @@ def evolve(
         position if policy is None else policy.position,
         position,
     )
+
+
+class ApprovalsUsed(msgspec.Struct, frozen=True):
+    """That a policy or a request was ever made: without, no key can be that of a request."""
+
+    position: int
+    last_position: int
+    status: Literal["used"] = "used"
+
+
+def used_ids(_event: object, _position: int) -> tuple[str, ...]:
+    """There is one for the ledger."""
+    return ("ledger",)
+
+
+def evolve_used(
+    used: ApprovalsUsed | None, _event: object, position: int, _recorded_at: datetime
+) -> ApprovalsUsed:
+    """The first policy or request says it for good."""
+    return ApprovalsUsed(position, position) if used is None else used
 
 
 class SetApprovalPolicy(

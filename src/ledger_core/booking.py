@@ -28,6 +28,7 @@ from ledger_core.errors import (
     ConditionFailed,
     CurrencyMismatch,
     ExceedsHold,
+    UnknownCurrency,
     ValidationFailed,
     VersionConflict,
 )
@@ -47,7 +48,7 @@ from ledger_core.journal import (
     Posting,
     Side,
 )
-from ledger_core.money import scale_of, signed_from_text
+from ledger_core.money import UNIT_CODE_CHARACTERS_MAX, scale_of, signed_from_text
 from ledger_core.period import PERIOD_ID, open_value_date
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def require_fields(command: MovementFields) -> None:
 
     Raises:
         ValidationFailed: a malformed field.
+        UnknownCurrency: a text that could never be a currency's or unit's code.
     """
     if isinstance(command, EntryFields) and command.entry_id is not None:
         require_new_id(command.entry_id, field="entry_id", prefix=ENTRY_PREFIX)
@@ -140,6 +142,26 @@ def require_fields(command: MovementFields) -> None:
         require_id(command.code, field="code")
     if command.if_version is not None or command.if_balance is not None:
         _require_conditions_shape(command)
+    for field in ("currency", "counter_currency"):
+        require_currency_form(getattr(command, field, None))
+
+
+def require_currency_form(currency: str | None) -> None:
+    """A text that could be the code of a currency or unit, registered or not: or none was given.
+
+    Whatever is refused for another reason is recorded, so no text of any length gets past this.
+
+    Raises:
+        UnknownCurrency: no unit could ever have that code.
+    """
+    if currency is None:
+        return
+    if len(currency) > UNIT_CODE_CHARACTERS_MAX:
+        raise UnknownCurrency
+    try:
+        require_id(currency, field="currency")
+    except ValidationFailed:
+        raise UnknownCurrency from None
 
 
 def entry_of(

@@ -136,7 +136,7 @@ class RequestApproval(
 ):
     """Let a command wait until others approve it: one person for each permission in `approvers`.
 
-    The command has a key of its own, under which it runs when the last approval lands.
+    Both have one key: with it the command runs when the last approval lands.
     """
 
     key: str = ""
@@ -373,6 +373,7 @@ def _requesting(
 ) -> Command:
     """The command that became the request: the one that waits, or the one that asked for it.
 
+    The one that waits may also be sent itself, under the key of the one that asked for it.
     ``clear`` as in ``differing_fields``; where it is ``None``, the command is taken at its word.
     """
     if clear is None:
@@ -380,7 +381,7 @@ def _requesting(
         values = getattr(waits, "profile", None) or getattr(waits, "changes", None) or {}
         clear = {name: values.get(name) or "" for name in event.sealed}
     waiting = waiting_command(event.command, clear)
-    if event.asked is None:
+    if event.asked is None or type(waiting) is type(command):
         return waiting
     return RequestApproval(command=waiting, approvers=event.asked, request_id=event.request_id)
 

@@ -20,7 +20,7 @@ from ledger_core.journal import (
     require_balanced,
     require_posting_count,
 )
-from ledger_core.money import minor_from_text
+from ledger_core.money import minor_from_text, scale_of
 
 if TYPE_CHECKING:
     from ledger_core.books import Books, Wants
@@ -53,14 +53,17 @@ def decide(books: "Books", command: PostEntry) -> tuple[JournalEntryPosted, ...]
 
     Raises:
         ValidationFailed: a malformed field.
+        UnknownCurrency: a posting's currency is none.
         Unbalanced: debits and credits differ in some currency.
-        AccountNotFound, UnknownCurrency, CurrencyMismatch: an account does not fit.
+        AccountNotFound, CurrencyMismatch: an account does not fit.
         AccountIsClosed, AccountIsBlocked, EntryExists, ReferenceConflict, PeriodIsClosed,
         VersionConflict, ConditionFailed, InsufficientFunds, LimitExceeded: see ``booking.book``.
     """
     require_posting_count(len(command.postings))
     require_fields(command)
     postings = tuple(_posting(line, index) for index, line in enumerate(command.postings))
+    for posting in postings:
+        scale_of(posting.currency, books.units)  # Before a refusal could name what is none.
     require_balanced(postings)
     accounts = [
         books.account(posting.account_id, field=f"postings[{index}].account_id")

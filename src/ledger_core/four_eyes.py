@@ -6,7 +6,7 @@ only as ciphertext. When the last approval lands, the stored command is decided 
 and with its own key; a registration then takes over the subject and the ciphertext of the request.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -22,9 +22,11 @@ from ledger_core.approvals import (
     ApprovalRequested,
     ApprovalWithdrawn,
     ApproveRequest,
+    RejectRequest,
+    WithdrawRequest,
 )
 from ledger_core.books import Books, Caller, Event, Wants
-from ledger_core.commands import ApprovableCommand, Command, RequestApproval
+from ledger_core.commands import ApprovableCommand, Command, DecidedCommand, RequestApproval
 from ledger_core.customers import (
     PUBLIC_FIELDS,
     ChangeProfile,
@@ -36,57 +38,75 @@ from ledger_core.customers import (
 )
 from ledger_core.errors import (
     CustomerErasedAlready,
-    IdempotencyConflict,
     LedgerError,
     ValidationFailed,
     VersionConflict,
 )
-from ledger_core.events import Recorded
-from ledger_core.fields import APPROVAL_PREFIX, require_key, require_new_id
+from ledger_core.fields import APPROVAL_PREFIX, require_new_id
 from ledger_core.holds import PlaceHold, whole_of
 from ledger_core.journal import JournalEntryPosted
 from ledger_core.movements import MovementCommand, would_book
 from ledger_core.standing_order import StandingOrderChanged, StandingOrderCreated
 from ledger_core.standing_orders import ordered_movements
 
-CONCERNED: frozenset[type] = frozenset({RequestApproval, ApproveRequest})
-"""Commands for which more is loaded than they say they need."""
+_Vote = ApproveRequest | RejectRequest | WithdrawRequest
+_Voted = ApprovalGiven | ApprovalRejected | ApprovalWithdrawn | ApprovalCompleted | ApprovalFailed
 
 
 def request_key(key: str) -> str:
-    """The key of the request that a policy makes of the command with this key."""
+    """The key under which the request is recorded that the command with this key became."""
     return "approval " + key
 
 
 def more_keys(command: Command) -> tuple[str, ...]:
-    """Keys to look up beside the command's own: of what it became, or of what it wraps."""
-    if isinstance(command, RequestApproval):
-        return request_key(command.key), command.command.key
+    """Keys to look up beside the command's own: of the request that it became."""
     return (request_key(command.key),)
 
 
-def require_unused_key(books: Books, command: Command, known: Mapping[str, object]) -> None:
-    """The command that a request wraps has not run under its key, nor anything else.
+def keys_of(command: Command) -> tuple[str, ...]:
+    """Where the command's first answer stands: in its own event, else in the request it became.
 
-    And a vote has another key than the command that it may run.
+    Who asks for a request is answered with that, even after it led to the command's own event.
+    """
+    own, request = command.key, request_key(command.key)
+    return (request, own) if isinstance(command, RequestApproval) else (own, request)
+
+
+def recorded_key(command: Command) -> str:
+    """The key under which the command's event is recorded."""
+    is_request = isinstance(command, RequestApproval)
+    return request_key(command.key) if is_request else command.key
+
+
+def with_one_key(command: DecidedCommand) -> DecidedCommand:
+    """A request and the command that it wraps have one key, which need not be said twice.
 
     Raises:
-        IdempotencyConflict: its key was used, with the position of the event.
+        ValidationFailed: the wrapped command has another.
     """
-    if isinstance(command, ApproveRequest):
-        for request in waiting(books, [command]):
-            if request.command["key"] == command.key:
-                raise IdempotencyConflict(position=request.position, fields=["type"])
     if not isinstance(command, RequestApproval):
-        return
-    first = known.get(command.command.key)
-    if isinstance(first, Recorded):
-        raise IdempotencyConflict(position=first.position, fields=["command.key"])
+        return command
+    if command.command.key not in {"", command.key}:
+        raise ValidationFailed("command.key", "the same as the request's, or left out")
+    wrapped = msgspec.structs.replace(command.command, key=command.key)
+    return msgspec.structs.replace(command, command=wrapped)
 
 
-def has_policies(books: Books) -> bool:
-    """Whether any policy was ever set: without, no command can have become a request."""
-    return bool(books.residents.get(approval_policies.KIND))
+def differing_voter(books: Books, command: Command, first: Event) -> tuple[str, ...]:
+    """The field ``person``, where this is a vote and its first answer was somebody else's vote.
+
+    The vote that ended a request is answered by what came of it: there the last voter is meant.
+    """
+    if not isinstance(command, _Vote) or not isinstance(first, _Voted):
+        return ()
+    if command.request_id != first.request_id:
+        return ()
+    return () if _voter(books, first) == books.caller.person else ("person",)
+
+
+def is_used(books: Books) -> bool:
+    """Whether a policy or a request was ever made: without, no command became a request."""
+    return bool(books.residents.get(approval_policies.USED_KIND))
 
 
 def demanding(books: Books, command: Command, decided: Sequence[Event]) -> tuple[Policy, ...]:
@@ -107,7 +127,9 @@ def demanding(books: Books, command: Command, decided: Sequence[Event]) -> tuple
 
 def held_up(books: Books, command: Command, decided: Sequence[Event]) -> ApprovalRequested | None:
     """The request that is recorded instead of the command's events, where policies say so."""
-    if not decided or not has_policies(books) or not demanding(books, command, decided):
+    if not decided or not books.residents.get(approval_policies.KIND):  # The hot path.
+        return None
+    if not demanding(books, command, decided):
         return None
     return _requested(books, cast("ApprovableCommand", command), decided)
 
@@ -137,17 +159,10 @@ def check_request(command: RequestApproval) -> None:
     """The shape of a request that its maker asks for.
 
     Raises:
-        ValidationFailed: a malformed field, or one key for both the request and the command.
+        ValidationFailed: a malformed field.
     """
     require_new_id(command.request_id, field="request_id", prefix=APPROVAL_PREFIX)
     approval_policies.require_approvers(command.approvers)
-    wrapped = command.command
-    try:
-        require_key(wrapped.key)
-    except ValidationFailed as error:
-        raise ValidationFailed("command.key", error.rule) from None
-    if wrapped.key == command.key:
-        raise ValidationFailed("command.key", "another key than that of the request")
 
 
 def decide_request(
@@ -258,6 +273,17 @@ def waiting(books: Books, votes: Iterable[ApproveRequest]) -> list[ApprovalReque
         for request in found
         if isinstance(request, ApprovalRequest) and request.status == "pending"
     ]
+
+
+def _voter(books: Books, event: _Voted) -> str:
+    """Who voted; what came of the request is the last voter's."""
+    match event:
+        case ApprovalGiven(person=person) | ApprovalRejected(person=person):
+            return person
+        case ApprovalWithdrawn():
+            return request_in(books, event.request_id).maker
+        case ApprovalCompleted() | ApprovalFailed():
+            return request_in(books, event.request_id).votes[-1].person
 
 
 def _demanding_later(

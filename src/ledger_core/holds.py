@@ -20,6 +20,7 @@ from ledger_core.booking import (
     entry_of,
     require_conditions,
     require_currency,
+    require_currency_form,
     require_fields,
     require_limits,
     require_takes,
@@ -348,12 +349,16 @@ def decide_void(books: "Books", command: VoidHold) -> tuple[HoldReleased, ...]:
 
     Raises:
         ValidationFailed: a malformed field.
+        UnknownCurrency: a text that is no currency's code.
         HoldNotFound, NotAHold, HoldMismatch: it is not such a hold.
         HoldAlreadyCaptured, HoldAlreadyVoided, HoldHasExpired: it is resolved.
         ExceedsHold, HoldMismatch: another amount than is still held.
     """
     _require_ids(command)
     require_text(command.reason, field="reason")
+    if command.code is not None:
+        require_id(command.code, field="code")
+    require_currency_form(command.currency)
     amount_minor = None if command.amount == "all" else _amount(command.amount)
     hold = _hold(books, command)
     if amount_minor is not None and amount_minor > hold.remaining_minor:

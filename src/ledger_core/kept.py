@@ -26,8 +26,8 @@ from ledger_core import (
 )
 from ledger_core.account_limits import LimitChange, LimitChangeScheduled
 from ledger_core.accounts import GroupMemberAdded, GroupMemberRemoved, LimitSet
-from ledger_core.approval_policies import ApprovalPolicySet, Policy
-from ledger_core.approvals import ApprovalEvent, ApprovalRequest
+from ledger_core.approval_policies import ApprovalPolicySet, ApprovalsUsed, Policy
+from ledger_core.approvals import ApprovalEvent, ApprovalRequest, ApprovalRequested
 from ledger_core.group import Group, GroupCreated, GroupLimitSet
 from ledger_core.journal import HoldPlaced, HoldReleased, JournalEntryPosted
 from ledger_core.period import Period, PeriodClosed, PeriodReopened
@@ -96,6 +96,14 @@ KEEPERS: Mapping[str, Keeper] = MappingProxyType(
                 events=(ApprovalPolicySet,),
                 ids=approval_policies.ids,
                 evolve=approval_policies.evolve,
+                resident=True,
+            ),
+            Keeper(
+                kind=approval_policies.USED_KIND,
+                state=ApprovalsUsed,
+                events=(ApprovalPolicySet, ApprovalRequested),
+                ids=approval_policies.used_ids,
+                evolve=approval_policies.evolve_used,
                 resident=True,
             ),
             Keeper(

@@ -102,17 +102,17 @@ def load(
     keys: list[str] = []
     orders: list[RunOrder | ChangeOrder] = []
     votes: list[ApproveRequest] = []
-    is_policed = four_eyes.has_policies(books)
+    is_used = four_eyes.is_used(books)
     for command in commands:
         command.needs(wants)
         keys.append(command.key)
         asked = command.command if isinstance(command, RequestApproval) else command
         if isinstance(asked, _ON_ORDERS):
             orders.append(asked)
-        if is_policed or type(command) in four_eyes.CONCERNED:
+        if is_used:
             keys += four_eyes.more_keys(command)
-            if isinstance(command, ApproveRequest):
-                votes.append(command)
+        if isinstance(command, ApproveRequest):
+            votes.append(command)
     known = by_key(connection, ledger_id, keys)
     for first in known.values():
         if isinstance(first.event, CustomerProfileChanged):

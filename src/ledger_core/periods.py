@@ -59,7 +59,8 @@ def decide_closing(books: "Books", command: ClosePeriod) -> tuple[PeriodClosed, 
     """Close the period; ``()`` where those days are closed, and late postings treated, so already.
 
     Raises:
-        ValidationFailed: a malformed reason, or a day that is not over in UTC.
+        ValidationFailed: a malformed reason, a day that is not over in UTC, or another rule for
+            late postings with a day before the last closed one.
     """
     require_text(command.reason, field="reason")
     if command.through >= books.today:
@@ -72,6 +73,10 @@ def decide_closing(books: "Books", command: ClosePeriod) -> tuple[PeriodClosed, 
     )
     if is_closed and is_treated:
         return ()
+    if closed_through is not None and command.through < closed_through:
+        raise ValidationFailed(
+            "through", "not before the last closed day, where the rule for late postings changes"
+        )
     return (PeriodClosed(command.through, command.late_posting, command.reason),)
 
 

@@ -94,12 +94,14 @@ def order_ids(event: OrderEvent, position: int) -> tuple[str, ...]:
 
 
 def tags_of(event: OrderEvent, _position: int) -> list[str]:
-    """The accounts that the event's movement names."""
+    """The accounts that the event's movement names; why a run was refused, and on which account."""
     match event:
         case StandingOrderCreated(command=command):
             named = accounts_named(command)
         case StandingOrderChanged(command=changed):
             named = accounts_named(changed or {})
+        case StandingOrderRunRefused(code=code, seen=seen):
+            return ["refusal:" + code, *("account:" + named for named in accounts_named(seen))]
         case _:
             named = ()
     return ["account:" + account_id for account_id in named]

@@ -226,15 +226,15 @@ class Transaction:
             return self._run_order(command, actor)
         try:
             require_key(command.key)
-            first = self.known.get(command.key)
-            if first is None and approved is None and four_eyes.has_policies(books):
-                first = self.known.get(four_eyes.request_key(command.key))
+            command = four_eyes.with_one_key(command)
+            may_wait = approved is None and four_eyes.is_used(books)
+            keys = four_eyes.keys_of(command) if may_wait else (command.key,)
+            first = next((self.known[key] for key in keys if key in self.known), None)
             if first is not None:
                 return self._again(command, first)
             first = self._same_id(command)
             if first is not None:
                 return self._same_identity(command, first)
-            four_eyes.require_unused_key(books, command, self.known)
             decided = self._decide(command, approved)
             if approved is not None:
                 four_eyes.require_as_approved(books, approved, decided)
@@ -251,11 +251,12 @@ class Transaction:
         status: Status = "recorded" if decided else "unchanged"
         decided = decided or (commands.nothing_changed(command),)
         last = len(decided) - 1
+        key = four_eyes.recorded_key(command)
         for index, event in enumerate(decided):
-            self._record(event, command.key if index == last else None, actor)
+            self._record(event, key if index == last else None, actor)
         position = books.position
         recorded = events.Recorded(position, books.recorded_at, decided[last])
-        self.known[command.key] = recorded
+        self.known[key] = recorded
         return _told(status, recorded)
 
     def _run_order(self, command: RunOrder, actor: str) -> Outcome:
@@ -362,6 +363,7 @@ class Transaction:
             IdempotencyConflict: naming the fields that differ and the first event's position.
         """
         fields = self._differences(command, first.event)
+        fields += four_eyes.differing_voter(self._books, command, first.event)
         if fields:
             raise IdempotencyConflict(position=first.position, fields=list(fields))
         return _told("replayed", first)

@@ -5,6 +5,7 @@ fell due by a time that was asked about counts at that time, though it was recor
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ from projections.reading import (
     recorded_of,
     resolve,
 )
+from projections.tables import projections
 
 PROJECTIONS_READ = ("kept", "event_tags")
 SCANNED_MAX = 5_000
@@ -111,6 +113,26 @@ def kept_items(  # noqa: PLR0913 - which states, which moment, which page
         reading.position,
         reading.recorded_at,
     )
+
+
+def next_due(conn: sqlalchemy.Connection, ledger_id: int) -> datetime | None:
+    """When the next of the kept states falls due that nothing was recorded of yet."""
+    slot = (
+        select(projections.c.slot)
+        .where(
+            projections.c.ledger_id == ledger_id,
+            projections.c.name == "kept",
+            projections.c.live,
+        )
+        .scalar_subquery()
+    )
+    due_at: datetime | None = conn.execute(
+        select(kept.c.due_at)
+        .where(kept.c.ledger_id == ledger_id, kept.c.slot == slot, kept.c.due_at.is_not(None))
+        .order_by(kept.c.due_at)
+        .limit(1)
+    ).scalar()
+    return due_at
 
 
 def states_at(

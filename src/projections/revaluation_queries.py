@@ -16,7 +16,7 @@ import msgspec
 import sqlalchemy
 from sqlalchemy import select
 
-from ledger_core.errors import RateMissing
+from ledger_core.errors import RateMissing, ValidationFailed
 from ledger_core.money import scale_of
 from ledger_core.rounding import RoundingName, rate_from_text, rounded
 from projections.balance_queries import Balance, Filters, balances
@@ -75,11 +75,14 @@ def revaluation(  # noqa: PLR0913 - of what, at which rates, when
         LedgerNotFound: no such ledger.
         PositionAhead: that position is not projected yet.
         UnknownCurrency: the base is no currency and no registered unit.
+        ValidationFailed: a rate of the base itself other than 1.
         RateMissing: a currency in which there is a position has no rate.
         ValidationFailed: a rate that is needed is none.
     """
     reading = resolve(conn, ledger_id, as_of, *PROJECTIONS_READ)
     scale = scale_of(base, _units(conn, ledger_id, reading))
+    if base in units_per_base and rate_from_text(units_per_base[base], field="rates") != 1:
+        raise ValidationFailed("rates", "1 for the base itself, or none for it")
     positions = tuple(
         _valued(found, base, scale, units_per_base)
         for found in _positions(conn, ledger_id, AsOf(reading.position), value_date)

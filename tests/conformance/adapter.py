@@ -277,8 +277,7 @@ class Adapter:
             "approvers": list(op.get("needs", [])),
         }
         desk = self.desk_of(op["command"])
-        wire = Wire("request_approval", body, self.key(op, "request"), op["id"])
-        self._note_sent(wire)
+        wire = Wire("request_approval", body, command.key, op["id"])
         answer = desk.send(wire, person=op.get("maker"), has=op.get("has", ()))
         self._remember(desk, op, wire, answer)
         return answer

@@ -38,11 +38,11 @@ def staffed(bank: Bank) -> Bank:
     return bank
 
 
-def _ask(bank: Bank, person: str = "ann", **changed: object) -> Response:
+def _ask(bank: Bank, person: str = "ann", key: str = "payment", **changed: object) -> Response:
     """A person asks for the approval of a payment."""
-    command = {"type": "transfer", "key": "payment", **PAYMENT}
+    command = {"type": "transfer", **PAYMENT}
     body = {"request_id": "Q1", "command": command, "approvers": ["ops", "risk"], **changed}
-    return bank.post("/v1/approvals", body, role=person)
+    return bank.post("/v1/approvals", body, role=person, key=key)
 
 
 def _approve(bank: Bank, person: str, of: str = "Q1", key: str | None = None) -> Response:
@@ -88,8 +88,7 @@ def test_a_rejected_request_is_over(staffed: Bank) -> None:
     rejected = staffed.post("/v1/approvals/Q1/reject", {"reason": "typo"}, role="ann")
     assert (_word(rejected), rejected.json()["person"]) == ("ApprovalRejected", "ann")
     assert _word(_approve(staffed, "bob")) == "already_rejected"
-    command = {"type": "transfer", "key": "payment-2", **PAYMENT}
-    assert _ask(staffed, request_id="Q2", command=command).status_code == 202
+    assert _ask(staffed, request_id="Q2", key="payment-2").status_code == 202
     path = "/v1/approvals/Q2/withdraw"
     assert _word(staffed.post(path, {}, role="bob")) == "not_permitted"
     assert _word(staffed.post(path, {}, role="ann")) == "ApprovalWithdrawn"
@@ -123,6 +122,25 @@ def test_a_command_that_meets_a_policy_is_accepted_and_waits(staffed: Bank) -> N
     assert small.status_code == 201
 
 
+def test_a_command_that_waits_by_request_does_not_run_by_its_key(staffed: Bank) -> None:
+    """Sent itself, it is answered by the request until it ran; so is the request ever after."""
+    asked = _ask(staffed)
+    again = staffed.post("/v1/transfers", PAYMENT, role="ann", key="payment")
+    assert (again.status_code, again.content) == (202, asked.content)
+    assert again.headers["idempotency-replayed"] == "true"
+    other = staffed.post("/v1/transfers", PAYMENT | {"amount": "1"}, role="ann", key="payment")
+    assert (other.status_code, other.json()["seen"]["fields"]) == (422, ["amount"])
+    assert _balances(staffed) == ["1000", "0"]
+    _approve(staffed, "bob", key="vote")
+    stolen = _approve(staffed, "eve", key="vote")
+    assert (_word(stolen), stolen.json()["seen"]["fields"]) == ("idempotency_conflict", ["person"])
+    assert _word(_approve(staffed, "dee")) == "ApprovalCompleted"
+    ran = staffed.post("/v1/transfers", PAYMENT, role="ann", key="payment")
+    assert (ran.status_code, ran.json()["type"]) == (201, "JournalEntryPosted")
+    assert _ask(staffed).content == asked.content
+    assert _balances(staffed) == ["700", "300"]
+
+
 def test_a_batch_says_which_items_wait(staffed: Bank) -> None:
     """With the request's id; an atomic batch cannot wait and is refused."""
     staffed.post("/v1/approval-policies", POLICY)
@@ -142,7 +160,7 @@ def test_a_batch_says_which_items_wait(staffed: Bank) -> None:
 
 def test_nobody_asks_for_what_the_role_may_not_send(staffed: Bank) -> None:
     """Wrapping a command does not open it, alone or in a batch."""
-    erase = {"type": "erase_customer", "key": "e", "customer_id": "zed", "reason": "r"}
+    erase = {"type": "erase_customer", "customer_id": "zed", "reason": "r"}
     refused = _ask(staffed, command=erase)
     assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
     item = {"type": "request_approval", "command": erase, "approvers": ["ops"]}
@@ -157,8 +175,11 @@ def test_nobody_asks_for_what_the_role_may_not_send(staffed: Bank) -> None:
         ({"approvers": ["ops"]}, "/command"),
         ({"command": {"type": "transfer"}, "approvers": ["ops"]}, "/command/debit_account_id"),
         ({"command": {"type": "approve_request"}, "approvers": ["ops"]}, "/command/type"),
-        ({"command": {"type": "transfer", **PAYMENT}, "approvers": ["ops"]}, "/command/key"),
-        ({"command": {"type": "transfer", "key": "k", **PAYMENT}}, "/approvers"),
+        (
+            {"command": {"type": "transfer", "key": "k", **PAYMENT}, "approvers": ["ops"]},
+            "/command/key",
+        ),
+        ({"command": {"type": "transfer", **PAYMENT}}, "/approvers"),
     ],
 )
 def test_a_malformed_request_names_its_field(staffed: Bank, body: Json, pointer: str) -> None:

@@ -200,6 +200,9 @@ def test_positions_are_valued_in_one_currency(bank: Bank) -> None:
     missing = _refused(bank, path, base="EUR", rates="GBP:0.8511")
     assert (missing["code"], missing["seen"]["currency"]) == ("rate_missing", "USD")
     assert _refused(bank, path, base="XXQ")["code"] == "unknown_currency"
+    contradiction = _refused(bank, path, base="EUR", rates="EUR:2,USD:1.04")
+    assert [error["field"] for error in contradiction["errors"]] == ["rates"]
+    assert bank.get(path, base="EUR", rates="EUR:1.0,USD:1.04").json() == document
     before = bank.get(path, base="EUR", value_date="2024-01-01").json()
     assert before["unrealised_minor"] == "0"
 

@@ -112,7 +112,7 @@ def test_the_documented_example_of_every_command_is_recorded(bank: Bank, route: 
     assert answer.status_code == (202 if waits else 201), answer.text
     document = answer.json()
     event = bank.events()[-1]
-    assert event["command_key"] == "the-one"
+    assert event["command_key"] == ("approval the-one" if waits else "the-one")
     assert (document["type"], document["position"]) == (event["type"], event["position"])
     assert document["type"] == route.event.__name__
     assert document["status"] == ("pending_approval" if waits else "recorded")

@@ -123,6 +123,16 @@ def test_malformed_customers_are_refused_by_field(bank: Bank, field: str, body: 
     assert bank.events() == []
 
 
+@pytest.mark.parametrize("moment", ["secret", "2026-01-31", "2026-01-31T12:00:00", 5])
+def test_a_moment_needs_its_offset(bank: Bank, moment: str | int) -> None:
+    """Where a field is an instant, the rule says so, whatever else was sent."""
+    answer = bank.post("/v1/holds", GOOD | {"expires_at": moment})
+    assert answer.status_code == 422
+    error = answer.json()["errors"][0]
+    assert (error["field"], "secret" in answer.text) == ("expires_at", False)
+    assert "a time with its offset: 2026-01-31T12:00:00Z" in json.dumps(error)
+
+
 @pytest.mark.parametrize("path", ["/v1/transfers", "/v1/customers", "/v1/accounts/a/freeze"])
 def test_a_body_of_ten_megabytes_is_refused(bank: Bank, path: str) -> None:
     """A body beyond the limit is a clear refusal, and the connection goes on."""

@@ -36,6 +36,7 @@ from ledger_core.templates import DefineTemplate, PostTemplate
 from projections.verification import verify
 
 PAYMENT = transfer("A", "B", 300, key="payment", entry_id="rent")
+ASK = RequestApproval(key="payment", command=PAYMENT, approvers=("ops",), request_id="Q1")
 POLICY = SetApprovalPolicy(
     key="policy",
     policy_id="large",
@@ -203,26 +204,136 @@ def test_what_is_refused_when_it_runs_fails_the_request(policed: World) -> None:
     assert (again.status, again.event) == ("replayed", asked.event)
 
 
+def _said(outcome: Outcome) -> tuple[str, object]:
+    """What a command was answered, in a word, and where or in which fields it conflicts."""
+    (word,) = answers([outcome])
+    if outcome.error is None:
+        return word, outcome.position
+    return word, outcome.error.seen.get("fields")
+
+
 def test_a_request_of_ones_own_waits_without_a_policy(bank: World) -> None:
-    """Under its own key and id; asking the same again is the same request."""
-    ask = RequestApproval(key="ask", command=PAYMENT, approvers=("ops",), request_id="Q1")
-    (asked,) = by(bank, "ann", ask)
+    """Asking the same again is the same request; other content is told by its fields."""
+    (asked,) = by(bank, "ann", ASK)
     assert asked.status == "pending_approval"
-    assert answers(by(bank, "ann", ask, replace(ask, key="k2"))) == ["replayed", "replayed"]
-    assert answers(
+    assert bank.stored()[-1].command_key == "approval payment"
+    restart(bank)
+    wrapped = replace(PAYMENT, amount="301")
+    assert [
+        _said(by(bank, "ann", command)[0])
+        for command in (
+            ASK,
+            replace(ASK, command=replace(PAYMENT, key="")),
+            replace(ASK, approvers=("risk",)),
+            replace(ASK, command=wrapped),
+            replace(ASK, key="k3", command=replace(PAYMENT, key="k3")),
+        )
+    ] == [
+        ("replayed", asked.position),
+        ("replayed", asked.position),
+        ("idempotency_conflict", ["approvers"]),
+        ("idempotency_conflict", ["command"]),
+        ("approval_exists", ["command"]),
+    ]
+    (malformed,) = by(bank, "ann", replace(ASK, command=replace(PAYMENT, key="other")))
+    assert malformed.error is not None
+    assert malformed.error.code == "validation_error"
+    assert malformed.error.seen["field"] == "command.key"
+    assert answers([approve(bank, "ann", "ops", of="Q1")]) == ["maker_cannot_approve"]
+
+
+def test_a_command_sent_itself_while_it_waits_does_not_run(bank: World) -> None:
+    """Its key is that of the request: the request is the answer, other content a conflict."""
+    (asked,) = by(bank, "ann", ASK)
+    other = replace(PAYMENT, amount="1")
+    for world in (bank, bank):
+        (again, conflict, second) = by(
+            world, "ann", PAYMENT, other, replace(ASK, request_id="Q2", approvers=("x",))
+        )
+        assert (again.status, again.event) == ("replayed", asked.event)
+        assert _said(conflict) == ("idempotency_conflict", ["amount"])
+        assert _said(second) == ("idempotency_conflict", ["approvers", "request_id"])
+        restart(bank)
+    assert bank.posted("A", "B") == [1_000, 0]
+    done = approve(bank, "bob", "ops", of="Q1")
+    assert isinstance(done.event, ApprovalCompleted)
+    assert bank.posted("A", "B") == [700, 300]
+    restart(bank)
+    ran, request, conflict = by(bank, "ann", PAYMENT, ASK, other)
+    assert (ran.status, ran.position) == ("replayed", done.event.command_position)
+    assert (request.status, request.position) == ("replayed", asked.position)
+    assert _said(conflict) == ("idempotency_conflict", ["amount"])
+    assert bank.posted("A", "B") == [700, 300]
+
+
+@pytest.mark.parametrize("how", ["rejected", "withdrawn", "failed"])
+def test_the_key_of_a_request_that_is_over_is_used_up(bank: World, how: str) -> None:
+    """What did not run is not judged anew under its key: the request stays the answer."""
+    (asked,) = by(bank, "ann", ASK)
+    match how:
+        case "rejected":
+            by(bank, "bob", RejectRequest(key="end", request_id="Q1"), holds=["ops"])
+        case "withdrawn":
+            by(bank, "ann", WithdrawRequest(key="end", request_id="Q1"))
+        case _:
+            by(bank, "ann", transfer("A", "B", 900, key="meanwhile"))
+            assert isinstance(approve(bank, "bob", "ops", of="Q1").event, ApprovalFailed)
+            by(bank, "ann", transfer("B", "A", 900, key="back"))
+    restart(bank)
+    for command in (PAYMENT, ASK):
+        (again,) = by(bank, "ann", command)
+        assert (again.status, again.event) == ("replayed", asked.event)
+    conflict = by(bank, "ann", replace(PAYMENT, amount="1"))[0]
+    assert _said(conflict) == ("idempotency_conflict", ["amount"])
+    assert bank.posted("A", "B") == [1_000, 0]
+
+
+def test_a_key_that_was_used_is_no_key_for_a_request(bank: World) -> None:
+    """Neither that of a command that ran, nor that of one which a policy holds up."""
+    (ran,) = by(bank, "ann", PAYMENT)
+    (conflict,) = by(bank, "ann", ASK)
+    assert _said(conflict) == ("idempotency_conflict", ["type"])
+    assert conflict.error is not None
+    assert conflict.error.seen["position"] == ran.position
+    waits = transfer("A", "B", 200, key="waits")
+    assert answers(by(bank, "ann", POLICY, waits)) == ["recorded", "pending_approval"]
+    asked = RequestApproval(key="waits", command=waits, approvers=("ops",))
+    assert _said(by(bank, "ann", asked)[0]) == ("idempotency_conflict", ["type"])
+
+
+def test_a_vote_is_that_of_its_voter(bank: World) -> None:
+    """The same key by somebody else is no retry: nobody takes a vote for counted that is not."""
+    by(bank, "ann", replace(ASK, approvers=("ops", "ops")))
+    vote = ApproveRequest(key="vote", request_id="Q1")
+    last = ApproveRequest(key="last", request_id="Q1")
+    other = ("idempotency_conflict", ["person"])
+    (first,) = by(bank, "bob", vote, holds=["ops"])
+    assert _said(by(bank, "dee", vote, holds=["ops"])[0]) == other
+    (done,) = by(bank, "dee", last, holds=["ops"])
+    assert isinstance(done.event, ApprovalCompleted)
+    restart(bank)
+    assert _said(by(bank, "bob", vote)[0]) == ("replayed", first.position)
+    assert _said(by(bank, "dee", last)[0]) == ("replayed", done.position)
+    assert _said(by(bank, "bob", last, holds=["ops"])[0]) == other
+    elsewhere = by(bank, "eve", replace(last, request_id="Q9"))[0]
+    assert _said(elsewhere) == ("idempotency_conflict", ["request_id"])
+
+
+def test_a_rejection_or_withdrawal_is_that_of_its_person(bank: World) -> None:
+    """Repeated by somebody else it conflicts; by the same person it is answered again."""
+    for name, vote in (("Q1", RejectRequest), ("Q2", WithdrawRequest)):
+        wrapped = replace(PAYMENT, key=name, entry_id=None)
         by(
             bank,
             "ann",
-            replace(ask, approvers=("risk",)),
-            replace(ask, key="k3", approvers=("risk",)),
-            RequestApproval(key="k4", command=replace(PAYMENT, key="first"), approvers=("x",)),
+            RequestApproval(key=name, command=wrapped, approvers=("ops",), request_id=name),
         )
-    ) == ["idempotency_conflict", "approval_exists", "idempotency_conflict"]
-    assert answers([approve(bank, "ann", "ops", of="Q1")]) == ["maker_cannot_approve"]
-    done = approve(bank, "bob", "ops", of="Q1")
-    assert isinstance(done.event, ApprovalCompleted)
-    (ran,) = by(bank, "ann", PAYMENT)
-    assert (ran.status, ran.position) == ("replayed", done.event.command_position)
+        command = vote(key=f"end-{name}", request_id=name)
+        assert answers(by(bank, "ann", command)) == ["recorded"]
+        restart(bank)
+        conflict = by(bank, "bob", command, holds=["ops"])[0]
+        assert _said(conflict) == ("idempotency_conflict", ["person"])
+        assert answers(by(bank, "ann", command)) == ["replayed"]
 
 
 def test_a_template_that_is_defined_anew_meanwhile_fails_the_request(bank: World) -> None:
@@ -242,9 +353,9 @@ def test_a_template_that_is_defined_anew_meanwhile_fails_the_request(bank: World
         bank,
         "ann",
         fee("5"),
-        RequestApproval(key="a", command=charge, approvers=("ops",), request_id="newest"),
+        RequestApproval(key="charge", command=charge, approvers=("ops",), request_id="newest"),
         RequestApproval(
-            key="b",
+            key="charge-1",
             command=replace(charge, key="charge-1", version=1),
             approvers=("ops",),
             request_id="first",
@@ -260,46 +371,22 @@ def test_a_template_that_is_defined_anew_meanwhile_fails_the_request(bank: World
 
 def test_a_vote_has_another_key_than_the_command_that_it_runs(bank: World) -> None:
     """Two events cannot have one key: the vote is refused, and nobody else is."""
-    asked = RequestApproval(key="ask", command=PAYMENT, approvers=("ops",), request_id="Q")
-    (waiting,) = by(bank, "ann", asked)
-    same = ApproveRequest(key=PAYMENT.key, request_id="Q")
+    (waiting,) = by(bank, "ann", ASK)
+    same = ApproveRequest(key=PAYMENT.key, request_id="Q1")
     (refused,) = by(bank, "bob", same, holds=["ops"])
     assert refused.error is not None
     assert refused.error.code == "idempotency_conflict"
     assert refused.error.seen["position"] == waiting.position
-    assert approve(bank, "bob", "ops", of="Q").error is None
+    assert approve(bank, "bob", "ops", of="Q1").error is None
     assert bank.posted("B") == [300]
-
-
-def test_a_key_that_changed_another_customer_meanwhile_fails_the_request(bank: World) -> None:
-    """Whose change that was is looked up, whoever is in memory."""
-    names = ("ada", "bea")
-    bank.run(
-        *(RegisterCustomer(key=name, customer_id=name, profile={"name": name}) for name in names)
-    )
-    changes = [
-        ChangeProfile(key="change", customer_id=name, changes={"name": "Eve"}, reason="moved")
-        for name in names
-    ]
-    by(
-        bank,
-        "ann",
-        RequestApproval(key="ask", command=changes[0], approvers=("ops",), request_id="Q"),
-        changes[1],
-    )
-    restart(bank)
-    (outcome,) = by(bank, "bob", ApproveRequest(key="yes", request_id="Q"), holds=["ops"])
-    assert isinstance(outcome.event, ApprovalFailed)
-    assert outcome.event.code == "idempotency_conflict"
 
 
 def test_everything_in_one_submission(bank: World) -> None:
     """Policy, request, votes and the retry of the command, before anything is committed."""
-    ask = RequestApproval(key="ask", command=PAYMENT, approvers=("ops",), request_id="Q1")
     outcomes = bank.main.execute(
         [
             Submission((POLICY,), "key:root"),
-            Submission((ask, transfer("A", "B", 200, key="other")), "key:ann", person="ann"),
+            Submission((ASK, transfer("A", "B", 200, key="other")), "key:ann", person="ann"),
             Submission(
                 (ApproveRequest(key="v1", request_id="Q1"),),
                 "key:bob",
@@ -343,7 +430,7 @@ def test_an_atomic_batch_with_a_command_that_must_wait_is_refused(policed: World
     assert again.error is not None
     assert again.error.code == "approval_needed"
     waiting = replace(PAYMENT, key="p2", entry_id="rent-2")
-    ask = RequestApproval(key="ask", command=waiting, approvers=("ops",), request_id="Q1")
+    ask = RequestApproval(key="p2", command=waiting, approvers=("ops",), request_id="Q1")
     other = transfer("A", "B", 2, key="s2")
     assert answers(by(policed, "ann", ask, other, mode="atomic")) == [
         "pending_approval",
@@ -424,7 +511,7 @@ def test_another_process_completes_what_this_one_began(policed: World) -> None:
 def test_a_command_that_changes_nothing_when_it_runs_completes_its_request(bank: World) -> None:
     """What it asks for was done meanwhile; its key is used up all the same."""
     close = CloseAccount(key="close", account_id="B")
-    ask = RequestApproval(key="ask", command=close, approvers=("ops",), request_id="Q1")
+    ask = RequestApproval(key="close", command=close, approvers=("ops",), request_id="Q1")
     by(bank, "ann", ask)
     assert answers(by(bank, "zoe", replace(close, key="at-once"))) == ["recorded"]
     done = approve(bank, "bob", "ops", of="Q1")
@@ -434,9 +521,7 @@ def test_a_command_that_changes_nothing_when_it_runs_completes_its_request(bank:
 
 def test_a_waiting_opening_conflicts_with_one_that_came_before(bank: World) -> None:
     """An id is not reserved while the command waits."""
-    ask = RequestApproval(
-        key="ask", command=opened("C", key="open-c"), approvers=("ops",), request_id="Q1"
-    )
+    ask = RequestApproval(key="open-c", command=opened("C"), approvers=("ops",), request_id="Q1")
     by(bank, "ann", ask, opened("C", key="mine", name="other"))
     failed = approve(bank, "bob", "ops", of="Q1")
     assert isinstance(failed.event, ApprovalFailed)
@@ -524,7 +609,7 @@ def test_the_key_of_a_registration_that_never_runs_is_destroyed(bank: World, how
 
 def test_a_registration_that_was_made_meanwhile_is_kept_under_one_key(bank: World) -> None:
     """The same person with the same content: the request's own copy becomes unreadable."""
-    ask = RequestApproval(key="ask", command=REGISTRATION, approvers=("kyc",), request_id="Q1")
+    ask = RequestApproval(key="reg", command=REGISTRATION, approvers=("kyc",), request_id="Q1")
     (asked,) = by(bank, "ann", ask)
     (made,) = by(bank, "zoe", replace(REGISTRATION, key="at-once"))
     done = approve(bank, "bob", "kyc", of="Q1")

@@ -149,16 +149,12 @@ class PostgresMachine(LedgerMachine):
         """A movement waits for others."""
         [wrapped] = self.keyed([command])
         number = next(self.waiting)
-        waiting = cast("ApprovableCommand", with_field(wrapped, "key", f"asked-{number}"))
-        self.asked.append(
-            RequestApproval(
-                key=f"ask-{number}",
-                command=waiting,
-                approvers=approvers,
-                request_id=request_id,
-            )
+        waiting = cast("ApprovableCommand", with_field(wrapped, "key", f"ask-{number}"))
+        request = RequestApproval(
+            key=waiting.key, command=waiting, approvers=approvers, request_id=request_id
         )
-        self._as("maker", self.asked[-1], dry_run=dry_run)
+        self.asked += [request, waiting]
+        self._as("maker", request, dry_run=dry_run)
 
     @rule(
         kind=st.sampled_from([ApproveRequest] * 5 + [RejectRequest, WithdrawRequest]),
@@ -192,7 +188,7 @@ class PostgresMachine(LedgerMachine):
 
     @rule(pick=st.integers(0, 10_000), person=st.sampled_from(["bob", "maker"]))
     def repeat(self, pick: int, person: str) -> None:
-        """A request, vote or order of before, word for word."""
+        """A request, the command in it, a vote or an order of before, word for word."""
         if self.asked:
             self._as(person, self.asked[pick % len(self.asked)])
 

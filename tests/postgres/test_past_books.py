@@ -10,7 +10,7 @@ from tests.postgres.ledger_harness import World, answers
 from tests.rules.harness import transfer
 
 from ledger_core.account_terms import CloseAccount, OpenAccount
-from ledger_core.approvals import ApprovalFailed, ApproveRequest
+from ledger_core.approvals import ApprovalCompleted, ApproveRequest
 from ledger_core.blocks import FreezeAccount, UnfreezeAccount
 from ledger_core.commands import Command, RequestApproval
 from ledger_core.customers import ChangeProfile, RegisterCustomer
@@ -120,18 +120,24 @@ def test_a_template_is_judged_with_the_accounts_that_it_names(bank: World) -> No
     assert answers(_judged(bank, fee)) == ["recorded"]
 
 
-def test_a_vote_is_judged_by_what_became_of_its_commands_key(bank: World) -> None:
-    """The key was used since: the command would be refused, as it then is."""
+def test_a_waiting_command_is_judged_by_its_request(bank: World) -> None:
+    """Its key is that of the request, which is the answer; a vote is that of its voter."""
+    payment = transfer("A", "B", 10, key="pay")
     asked = RequestApproval(
-        key="ask",
-        command=transfer("A", "B", 10, key="pay"),
+        key="pay",
+        command=payment,
         approvers=("ops",),
         request_id="Q",
     )
-    bank.run(asked, transfer("A", "B", 11, key="pay"))
-    (judged,) = _judged(bank, ApproveRequest(key="yes", request_id="Q"), "bob", "ops")
-    assert isinstance(judged.event, ApprovalFailed)
-    assert judged.event.code == "idempotency_conflict"
+    bank.run(asked)
+    assert answers(_judged(bank, payment)) == ["replayed"]
+    assert answers(_judged(bank, transfer("A", "B", 11, key="pay"))) == ["idempotency_conflict"]
+    vote = ApproveRequest(key="yes", request_id="Q")
+    (judged,) = _judged(bank, vote, "bob", "ops")
+    assert isinstance(judged.event, ApprovalCompleted)
+    bank.main.execute([Submission([vote], "bob", person="bob", permissions=frozenset({"ops"}))])
+    assert answers(_judged(bank, vote, "bob")) == ["replayed"]
+    assert answers(_judged(bank, vote, "dee", "ops")) == ["idempotency_conflict"]
 
 
 @settings(max_examples=20, phases=[Phase.explicit, Phase.generate])

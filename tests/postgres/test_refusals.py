@@ -9,12 +9,54 @@ from tests.rules.harness import captured, deposited, held, opened, transfer, voi
 from ledger_core import commands, refusals
 from ledger_core.account_limits import SetLimit
 from ledger_core.account_terms import CloseAccount
+from ledger_core.allocation_legs import Destination, Source
+from ledger_core.allocations import Allocate
 from ledger_core.blocks import FreezeAccount
 from ledger_core.commands import Command
+from ledger_core.entries import PostEntry, PostingLine
+from ledger_core.exchanges import Exchange
 from ledger_core.log import StoredEvent
 from ledger_core.refusals import CommandRefused
 from ledger_core.reversals import ReverseEntry
+from ledger_core.templates import PostTemplate
 from projections.verification import verify
+
+GARBAGE = "any text at all " * 5_000
+
+
+def _entry(currency: str) -> PostEntry:
+    """An entry that is not balanced, one leg of it in that currency."""
+    return PostEntry(
+        key="k",
+        postings=(
+            PostingLine(account_id="A", side="debit", amount="1", currency="EUR"),
+            PostingLine(account_id="nobody", side="credit", amount="1", currency=currency),
+        ),
+    )
+
+
+def _allocation(currency: str) -> Allocate:
+    """An allocation to an account that does not exist."""
+    return Allocate(
+        key="k",
+        amount="1",
+        currency=currency,
+        sources=(Source(account_id="A"),),
+        destinations=(Destination(account_id="nobody"),),
+    )
+
+
+def _exchange(currency: str, counter_currency: str) -> Exchange:
+    """An exchange for an account that does not exist."""
+    return Exchange(
+        key="k",
+        debit_account_id="A",
+        credit_account_id="nobody",
+        amount="1",
+        currency=currency,
+        counter_currency=counter_currency,
+        rate="1",
+    )
 
 
 def _refusals(world: World) -> list[tuple[StoredEvent, CommandRefused]]:
@@ -113,6 +155,17 @@ def test_every_refused_movement_is_recorded(bank: World, command: Command, code:
         (transfer("A", "B", 1, key=""), "validation_error"),
         (transfer("A", "B", 1, key="first"), "idempotency_conflict"),
         (transfer("A", "B", 1, key="k", currency="XXY"), "unknown_currency"),
+        (transfer("A", "nobody", 1, key="k", currency=GARBAGE), "unknown_currency"),
+        (deposited("nobody", 1, key="k", currency=GARBAGE), "unknown_currency"),
+        (held("A", "nobody", 1, "I", key="k", currency=GARBAGE), "unknown_currency"),
+        (captured("H", key="k", currency=GARBAGE), "unknown_currency"),
+        (voided("H", key="k", currency=GARBAGE), "unknown_currency"),
+        (voided("H", key="k", code=GARBAGE), "validation_error"),
+        (_allocation(GARBAGE), "unknown_currency"),
+        (_entry(GARBAGE), "unknown_currency"),
+        (PostTemplate(key="k", template="none", currency=GARBAGE), "unknown_currency"),
+        (_exchange(GARBAGE, "USD"), "unknown_currency"),
+        (_exchange("EUR", GARBAGE), "unknown_currency"),
         (transfer("A", "B", 1, key="k", entry_id="e"), "entry_exists"),
         (held("A", "B", 11, key="k"), "hold_exists"),
         (opened("A", key="k", currency="JPY"), "account_exists"),

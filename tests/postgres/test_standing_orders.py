@@ -283,7 +283,7 @@ def test_a_wrapped_change_is_measured_whatever_is_in_memory(bank: World) -> None
     bank.run(LARGE, order())
     bank.catch_up()
     change = ChangeOrder(key="change", order_id="rent", amount="200")
-    asked = RequestApproval(key="ask", command=change, approvers=("ops",), request_id="Q")
+    asked = RequestApproval(key="change", command=change, approvers=("ops",), request_id="Q")
     (outcome,) = bank.run(asked, ledger=bank.ledger())
     assert isinstance(outcome.event, ApprovalRequested)
     assert outcome.event.approvers == ("ops",)

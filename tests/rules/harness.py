@@ -7,7 +7,7 @@ that cannot be.
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from tests.strategies import START
@@ -100,7 +100,8 @@ def decide(books: Books, command: Command) -> tuple[Event, ...]:
             clear = {name: text for name, text in changes.items() if text is not None}
             return commands.decide_sealed(books, command, sealed("", clear))
         case RequestApproval():
-            return four_eyes.decide_request(books, command, lambda waiting: decide(books, waiting))
+            asked = cast("RequestApproval", four_eyes.with_one_key(command))
+            return four_eyes.decide_request(books, asked, lambda waiting: decide(books, waiting))
         case RunOrder():
             raise AssertionError  # The shell runs it, in more than one step.
         case _:

@@ -88,20 +88,26 @@ class Model(Splits):
 
     def answer(self, command: Command) -> tuple[str, int]:
         """Answer one command and change what it changes."""
-        for place in (("key", command.key), _chosen_id(command)):
+        places = self.places(command)
+        for place in (*places, _chosen_id(command)):
             if place in self.used:
                 first, position = self.used[place]
-                if self._says_the_same(first, command, position):
+                if self.says_the_same(first, command, position):
                     return "replayed", position
-                raise Refused("idempotency_conflict" if place[0] == "key" else place[0])
+                is_key = place in places
+                raise Refused("idempotency_conflict" if is_key else place[0])
         events = self.carry_out(command)
         self.position += events or 1
-        self.used["key", command.key] = (command, self.position)
+        self.used[places[0]] = (command, self.position)
         if isinstance(command, OpenAccount | RegisterCustomer | CreateGroup):
             self.used[_chosen_id(command)] = (command, self.position)
         return "recorded" if events else "unchanged", self.position
 
-    def _says_the_same(self, first: Command, command: Command, position: int) -> bool:
+    def places(self, command: Command) -> tuple[tuple[str, str], ...]:
+        """Where the command's first answer is looked up; it is kept at the first of them."""
+        return (("key", command.key),)
+
+    def says_the_same(self, first: Command, command: Command, position: int) -> bool:
         """Whether a command says what the first one said, perhaps in the figure it came to."""
         if isinstance(first, CaptureHold) and isinstance(command, CaptureHold):
             came_to = self.came_to.get(position)
@@ -266,7 +272,9 @@ class Model(Splits):
         is_closed = closed is not None and command.through <= closed
         if is_closed and late_posting == self.late_posting:
             return 0
-        self.closed_through = max(closed or command.through, command.through)
+        if closed is not None and command.through < closed:
+            raise Refused("validation_error")
+        self.closed_through = command.through
         self.late_posting = late_posting
         return 1
 

@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-from tests.rules.model_state import Account, Change, Entry, Hold, Leg, Refused, State
+from tests.rules.model_state import ISO, Account, Change, Entry, Hold, Leg, Refused, State
 
 from ledger_core.allocations import Allocate
 from ledger_core.deposits import Deposit, Withdraw
@@ -61,6 +61,8 @@ class Movements(State):
             (line.account_id, line.side, int(line.amount), line.currency)
             for line in command.postings
         ]
+        if any(currency not in (*ISO, *self.units) for *_, currency in legs):
+            raise Refused("unknown_currency")
         sums: Counter[str] = Counter()
         for _, side, amount, currency in legs:
             sums[currency] += amount if side == "debit" else -amount

@@ -54,6 +54,8 @@ class WaitingModel(Model):
     permissions: frozenset[str] = frozenset()
     requests: dict[str, Request] = field(default_factory=dict)
     orders: dict[str, Order] = field(default_factory=dict)
+    # Who voted, by the position at which the vote's answer stands.
+    voters: dict[int, str] = field(default_factory=dict)
 
     def answer(self, command: Command) -> tuple[str, int]:
         """Answer one command; a run of an order has no key that anybody chose."""
@@ -61,7 +63,10 @@ class WaitingModel(Model):
             word, position = super().answer(command)
             return "pending_approval" if word == "recorded" else word, position
         if not isinstance(command, RunOrder):
-            return super().answer(command)
+            word, position = super().answer(command)
+            if isinstance(command, Vote) and word == "recorded":
+                self.voters[position] = self.person
+            return word, position
         place = ("key", command.key)
         if place in self.used:
             return "replayed", self.used[place][1]
@@ -69,6 +74,19 @@ class WaitingModel(Model):
             return "unchanged", self.position
         self.used[place] = (command, self.position)
         return "recorded", self.position
+
+    def places(self, command: Command) -> tuple[tuple[str, str], ...]:
+        """A request has the key of its command, and each is an answer to the other's retry."""
+        own, request = ("key", command.key), ("request", command.key)
+        return (request, own) if isinstance(command, RequestApproval) else (own, request)
+
+    def says_the_same(self, first: Command, command: Command, position: int) -> bool:
+        """A waiting command may be sent itself; a vote is that of its voter."""
+        if isinstance(first, RequestApproval) and not isinstance(command, RequestApproval):
+            first = first.command
+        if isinstance(command, Vote) and self.voters.get(position) != self.person:
+            return False
+        return super().says_the_same(first, command, position)
 
     def carry_out(self, command: Command) -> int:
         """How many events the command comes to."""
@@ -89,8 +107,6 @@ class WaitingModel(Model):
 
     def _request(self, command: RequestApproval) -> int:
         """A command waits that would be done now."""
-        if ("key", command.command.key) in self.used:
-            raise Refused("idempotency_conflict")
         before = copy.deepcopy(self)
         self.carry_out(command.command)
         self.__dict__.update(before.__dict__)
@@ -131,8 +147,11 @@ class WaitingModel(Model):
         """The last approval stands in the log, then what came of the command, then that it ran."""
         request.status = "completed"
         self.position += 1
+        place = ("request", request.command.key)
+        asked = self.used.pop(place)
         with suppress(Refused):
             self.answer(request.command)
+        self.used[place] = asked
         return 1
 
     def _order(self, command: CreateOrder) -> int:

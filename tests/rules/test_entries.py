@@ -13,6 +13,7 @@ from ledger_core.errors import (
     EntryExists,
     InsufficientFunds,
     Unbalanced,
+    UnknownCurrency,
     ValidationFailed,
 )
 from ledger_core.journal import (
@@ -82,6 +83,18 @@ def test_every_currency_must_balance() -> None:
     bank().when(
         entry(line("A", "debit", 30), line("cash", "credit", 30), line("yen", "credit", 1, "JPY"))
     ).then_refuses(Unbalanced, currency="JPY", debits_minus_credits_minor="-1")
+
+
+@pytest.mark.parametrize("currency", ["", "eur", "PTS", "secret text" * 50_000])
+def test_a_currency_that_is_none_is_refused_before_the_balance(currency: str) -> None:
+    """Whatever was sent for it is not repeated, be the entry balanced or not."""
+    for credit_minor in (30, 29):
+        answer = bank().when(
+            entry(line("A", "debit", 30), line("nobody", "credit", credit_minor, currency))
+        )
+        answer.then_refuses(UnknownCurrency)
+        assert answer.error is not None
+        assert answer.error.seen == {}
 
 
 @pytest.mark.parametrize("count", [0, POSTINGS_MAX + 1])

@@ -216,6 +216,13 @@ EVENTS: tuple[Event, ...] = (
         "insufficient_funds",
         {"position": 7, "available_minor": "5"},
     ),
+    StandingOrderRunRefused(
+        "rent",
+        date(2026, 2, 28),
+        date(2026, 3, 2),
+        "insufficient_funds",
+        {"position": 7, "account_id": "A", "available_minor": "5"},
+    ),
     TemplateDefined(
         "fee",
         1,
@@ -384,8 +391,14 @@ def test_events_say_what_they_are_about() -> None:
         (CustomerErased, [["customer:ann"]]),
         (UnitRegistered, [["unit:PTS"]] * 2),
         (RiskRuleSet, [["risk_rule:velocity"], ["risk_rule:structuring"]]),
-        (ApprovalPolicySet, [["approval_policy:P"]] * 2),
-        (ApprovalRequested, [["account:A", "approval:apr_9"], ["customer:ann", "approval:Q1"]]),
+        (ApprovalPolicySet, [["approval_policy:P", "approvals_used:ledger"]] * 2),
+        (
+            ApprovalRequested,
+            [
+                ["account:A", "approvals_used:ledger", "approval:apr_9"],
+                ["customer:ann", "approvals_used:ledger", "approval:Q1"],
+            ],
+        ),
         (ApprovalGiven, [["approval:Q1"]]),
         (ApprovalRejected, [["approval:Q1"]] * 2),
         (ApprovalWithdrawn, [["approval:Q1"]] * 2),
@@ -397,7 +410,14 @@ def test_events_say_what_they_are_about() -> None:
         (StandingOrderChanged, [["order:rent"], ["account:A", "order:rent"]]),
         (StandingOrderCancelled, [["order:rent"]] * 2),
         (StandingOrderRan, [["order:rent"]] * 2),
-        (StandingOrderRunRefused, [["order:rent"]] * 2),
+        (
+            StandingOrderRunRefused,
+            [
+                ["refusal:account_closed", "order:rent"],
+                ["refusal:insufficient_funds", "order:rent"],
+                ["refusal:insufficient_funds", "account:A", "order:rent"],
+            ],
+        ),
         (
             TemplateDefined,
             [

@@ -117,13 +117,12 @@ def _lines(*legs: tuple[str, Side, str, str]) -> tuple[PostingLine, ...]:
     )
 
 
-def _each_line(**fields: str) -> Callable[[Any], Command]:
-    """A change of every leg."""
-    return lambda command: setting(
+def _in_yen(command: Any) -> Command:  # noqa: ANN401 - an entry
+    """Every leg in euro is one in yen."""
+    return setting(
         postings=tuple(
-            with_field(line, name, value)
+            with_field(line, "currency", "JPY") if line.currency == "EUR" else line
             for line in command.postings
-            for name, value in fields.items()
         )
     )(command)
 
@@ -255,9 +254,10 @@ CASES = {
         PostEntry(postings=_lines(("A", "debit", "50", "EUR"), ("B", "credit", "50", "EUR"))),
         (
             Break(ValidationFailed, change=setting(description="")),
+            Break(UnknownCurrency, change=_last_line(currency="PTS")),
             Break(Unbalanced, change=_last_line(amount="52")),
             Break(AccountNotFound, change=_last_line(account_id="nobody")),
-            Break(CurrencyMismatch, change=_each_line(currency="JPY")),
+            Break(CurrencyMismatch, change=_in_yen),
             CLOSED,
             FROZEN,
             TAKEN,

@@ -119,7 +119,11 @@ def test_what_becomes_of_late_entries_can_be_changed_alone() -> None:
     books = case.when(ClosePeriod(through=FEBRUARY)).then(PeriodClosed(FEBRUARY))
     assert _period(books) == Period(FEBRUARY, "next_open", 1, 3)
     earlier = ClosePeriod(through=JANUARY, late_posting="refuse")
-    books = case.when(earlier).then(PeriodClosed(JANUARY, "refuse"))
+    case.when(earlier).then_refuses(ValidationFailed, field="through")
+    case.when(with_field(earlier, "late_posting", "next_open")).then_nothing()
+    books = case.when(with_field(earlier, "through", FEBRUARY)).then(
+        PeriodClosed(FEBRUARY, "refuse")
+    )
     assert _period(books) == Period(FEBRUARY, "refuse", 1, 4)
 
 

@@ -26,7 +26,6 @@ COMMANDS = (
             "approvers": ["ops", "risk"],
             "command": {
                 "type": "transfer",
-                "key": "move-office-payment",
                 "debit_account_id": "anna-current",
                 "credit_account_id": "ben-current",
                 "amount": "500000",
