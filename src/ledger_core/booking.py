@@ -46,7 +46,6 @@ from ledger_core.journal import (
     HoldPlaced,
     JournalEntryPosted,
     Posting,
-    Side,
 )
 from ledger_core.money import UNIT_CODE_CHARACTERS_MAX, scale_of, signed_from_text
 from ledger_core.period import PERIOD_ID, open_value_date
@@ -412,11 +411,6 @@ def book_opening(
     finally:
         for account in begun:
             del books.accounts[account.terms.account_id]
-
-
-def opposite(side: Side) -> Side:
-    """The other side."""
-    return "credit" if side == "debit" else "debit"
 
 
 def _require_conditions_shape(command: MovementFields) -> None:
