@@ -33,21 +33,18 @@ from projections.entry_queries import (
     identity_position,
     listed,
 )
-from projections.event_tags import event_tags
 from projections.reading import (
-    EVENT_COLUMNS,
     NOW,
     AsOf,
     Page,
     Reading,
-    log_events,
     position_at,
     position_before,
-    recorded_of,
     resolve,
 )
 from projections.statement_queries import entries_at
 from projections.statements import statement_lines
+from projections.tag_queries import events_tagged
 
 PERIOD_ENDS_MAX = 120
 """How many period ends are shown of an account, the newest: ten years of months."""
@@ -259,24 +256,8 @@ def _closed_through(
     conn: sqlalchemy.Connection, ledger_id: int, reading: Reading
 ) -> tuple[date, ...]:
     """The days through which a period was ever closed by then."""
-    rows = conn.execute(
-        select(*EVENT_COLUMNS)
-        .join(
-            event_tags,
-            and_(
-                log_events.c.ledger_id == event_tags.c.ledger_id,
-                log_events.c.position == event_tags.c.position,
-            ),
-        )
-        .where(
-            event_tags.c.ledger_id == ledger_id,
-            event_tags.c.slot == reading.slots["event_tags"],
-            event_tags.c.tag == f"{period.KIND}:{period.PERIOD_ID}",
-            event_tags.c.position <= reading.position,
-            log_events.c.ledger_id == ledger_id,
-        )
-    )
-    found = (recorded_of(row).event for row in rows)
+    tag = f"{period.KIND}:{period.PERIOD_ID}"
+    found = (item.event for item in events_tagged(conn, ledger_id, reading, tag))
     return tuple(event.through for event in found if isinstance(event, PeriodClosed))
 
 

@@ -1,13 +1,13 @@
 """Which accounts a customer is linked to, and in which roles, now or as of then."""
 
 import sqlalchemy
-from sqlalchemy import and_, select
+from sqlalchemy import select
 
 from ledger_core.events import Recorded
 from projections.customer_360 import Link, customer_accounts, evolve_links
-from projections.event_tags import event_tags
-from projections.reading import EVENT_COLUMNS, Reading, log_events, recorded_of
+from projections.reading import Reading
 from projections.tables import projections
+from projections.tag_queries import events_tagged
 
 
 def linked_accounts(
@@ -44,25 +44,7 @@ def events_of(
     conn: sqlalchemy.Connection, ledger_id: int, reading: Reading, customer_id: str
 ) -> list[Recorded]:
     """Every event about the customer up to the reading, in order."""
-    rows = conn.execute(
-        select(*EVENT_COLUMNS)
-        .join(
-            event_tags,
-            and_(
-                log_events.c.ledger_id == event_tags.c.ledger_id,
-                log_events.c.position == event_tags.c.position,
-            ),
-        )
-        .where(
-            event_tags.c.ledger_id == ledger_id,
-            event_tags.c.slot == reading.slots["event_tags"],
-            event_tags.c.tag == f"customer:{customer_id}",
-            event_tags.c.position <= reading.position,
-            log_events.c.ledger_id == ledger_id,
-        )
-        .order_by(event_tags.c.position)
-    )
-    return [recorded_of(row) for row in rows]
+    return events_tagged(conn, ledger_id, reading, f"customer:{customer_id}")
 
 
 def is_latest(conn: sqlalchemy.Connection, ledger_id: int, reading: Reading) -> bool:

@@ -1,10 +1,36 @@
 """Questions to the tag index: which events are about something."""
 
 import sqlalchemy
-from sqlalchemy import select
+from sqlalchemy import and_, select
 
+from ledger_core.events import Recorded
 from projections.event_tags import event_tags
-from projections.reading import NOW, resolve
+from projections.reading import EVENT_COLUMNS, NOW, Reading, log_events, recorded_of, resolve
+
+
+def events_tagged(
+    conn: sqlalchemy.Connection, ledger_id: int, reading: Reading, tag: str
+) -> list[Recorded]:
+    """Every event about something up to the reading, in order: for what few events are about."""
+    rows = conn.execute(
+        select(*EVENT_COLUMNS)
+        .join(
+            event_tags,
+            and_(
+                log_events.c.ledger_id == event_tags.c.ledger_id,
+                log_events.c.position == event_tags.c.position,
+            ),
+        )
+        .where(
+            event_tags.c.ledger_id == ledger_id,
+            event_tags.c.slot == reading.slots["event_tags"],
+            event_tags.c.tag == tag,
+            event_tags.c.position <= reading.position,
+            log_events.c.ledger_id == ledger_id,
+        )
+        .order_by(event_tags.c.position)
+    )
+    return [recorded_of(row) for row in rows]
 
 
 def positions_tagged(
