@@ -174,7 +174,7 @@ class Holder(msgspec.Struct, frozen=True, order=True):
     role: HolderRole
 
 
-class Terms(msgspec.Struct, frozen=True):
+class Terms(msgspec.Struct, frozen=True, gc=False):
     """What changes seldom about an account."""
 
     account_id: str
@@ -198,6 +198,16 @@ class Terms(msgspec.Struct, frozen=True):
     def is_limited(self) -> bool:
         """Whether a movement can be beyond any limit of the account's own."""
         return self.limit_minor is not None or self.ceiling_minor is not None
+
+    def takes_any(self, currency: str) -> bool:
+        """Whether every posting in that currency is taken that the account's limit allows."""
+        return (
+            self.currency == currency
+            and self.status == "open"
+            and not self.blocks
+            and not self.groups
+            and self.ceiling_minor is None
+        )
 
 
 class Account(msgspec.Struct, frozen=True, gc=False):

@@ -83,7 +83,7 @@ class BalanceCondition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     available: Bounds | None = None
 
 
-class MovementFields(msgspec.Struct, frozen=True, kw_only=True):
+class MovementFields(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What every command that moves or reserves money may say beside the movement itself.
 
     ``code`` is the caller's own code for the kind of business. ``if_version`` and ``if_balance``

@@ -39,6 +39,7 @@ from ledger_core.group import GroupCreated, GroupLimitSet
 from ledger_core.journal import HoldEvent, HoldPlaced, HoldReleased, JournalEntryPosted, entry_id_at
 from ledger_core.kept import Place, State
 from ledger_core.period import PeriodEvent
+from ledger_core.recent_keys import RecentKeys
 from ledger_core.refusals import CommandRefused
 from ledger_core.risk_rules import RiskRuleSet
 from ledger_core.standing_order import OrderEvent
@@ -121,6 +122,7 @@ class Books:
         "entries",
         "evict_again_at",
         "position",
+        "recent_keys",
         "recorded_at",
         "references",
         "residents",
@@ -149,6 +151,8 @@ class Books:
         self._due_order: list[tuple[datetime, Place]] = []
         # How much must be in memory before it is worth looking for what can be forgotten.
         self.evict_again_at = 0
+        # Which idempotency keys were used lately: see ``loading``.
+        self.recent_keys = RecentKeys()
         self.caller = NOBODY
         # Any: one list for dictionaries of several types; ``_set`` ties each value to its own.
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
@@ -250,6 +254,16 @@ class Books:
             if keeper.resident:
                 self._set(self.residents.setdefault(keeper.kind, {}), kept_id, state)
             self._note_due(place, state)
+        return position
+
+    def record_movement(self, after: tuple[Account, Account]) -> int:
+        """As ``record``, for an entry that does nothing but leave these accounts as they are."""
+        self.position = position = self.position + 1
+        accounts, undo = self.accounts, self._undo
+        for account in after:
+            account_id = account.terms.account_id
+            undo.append((accounts, account_id, accounts[account_id]))
+            accounts[account_id] = account
         return position
 
     def _note_due(self, place: Place, state: State) -> None:

@@ -165,6 +165,12 @@ def types() -> Mapping[str, type]:
     return {name: kind for name, (kind, _) in _TYPES.items()}
 
 
+def version_of(name: str) -> int | None:
+    """The current version of the events of that name; ``None`` for a name that is not known."""
+    known = _TYPES.get(name)
+    return None if known is None else known[1]
+
+
 def decode(name: str, version: int, data: bytes) -> Event:
     """The event behind stored bytes, brought up to its current version.
 
@@ -178,7 +184,7 @@ def decode(name: str, version: int, data: bytes) -> Event:
     return _upcast(name, version, data)
 
 
-def tags_of(event: Event, position: int) -> list[str]:
+def tags_of(event: Event, position: int) -> tuple[str, ...]:
     """What the event is about: ``account:…``, ``customer:…``, ``hold:…`` and so on, each once."""
     if isinstance(event, JournalEntryPosted) and len(event.postings) == POSTINGS_MIN:
         one, other = event.postings  # The hot path.
@@ -188,10 +194,10 @@ def tags_of(event: Event, position: int) -> list[str]:
             and event.metadata is None
             and event.hold_id is None
         ):
-            return ["account:" + one.account_id, "account:" + other.account_id]
+            return ("account:" + one.account_id, "account:" + other.account_id)
     tags = _TAGS[type(event)](event, position)
     tags += [f"{keeper.kind}:{kept_id}" for keeper, kept_id in kept.touched(event, position)]
-    return list(dict.fromkeys(tags))
+    return tuple(dict.fromkeys(tags))
 
 
 def _tags_of_movement(event: JournalEntryPosted | HoldEvent, position: int) -> list[str]:

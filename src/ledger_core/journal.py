@@ -43,7 +43,7 @@ class Posting(msgspec.Struct, frozen=True, gc=False):
     currency: str
 
 
-class JournalEntryPosted(msgspec.Struct, frozen=True, omit_defaults=True):
+class JournalEntryPosted(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A balanced entry was booked; it is never changed, only reversed by another entry.
 
     ``value_date`` is the day from which the entry counts; absent, it is the booking date (the

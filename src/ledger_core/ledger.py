@@ -1,9 +1,10 @@
 """The shell: load what commands need, decide them, append their events, answer.
 
 One transaction serves many submissions: lock the head, take in what other writers appended, load
-what is missing, decide one after another, append everything by one COPY. Nothing is answered
-before the commit. A connection lost during commit leaves the outcome unknown: if the log shows
-that the transaction was committed, its answers are given; if not, the work is done again.
+what is missing, decide one after another, and append what is decided meanwhile (``appending``).
+Nothing is answered before the commit. A connection lost during commit leaves the outcome unknown:
+if the log shows that the transaction was committed, its answers are given; if not, the work is done
+again.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,10 +14,11 @@ import msgspec
 import psycopg
 
 from ledger_core import four_eyes, loading, log
+from ledger_core.appending import Appending
 from ledger_core.approvals import ApproveRequest
 from ledger_core.books import Books
 from ledger_core.errors import LedgerBusy
-from ledger_core.log import Connection, Head, NewEvent
+from ledger_core.log import Connection, NewEvent
 from ledger_core.refusals import RefusalBounds
 from ledger_core.transaction import Mode, Outcome, Status, Submission, Transaction
 from ledger_core.vault import Vault
@@ -137,48 +139,49 @@ class Ledger:
             self._is_loaded = True
         loading.synchronise(connection, self.ledger_id, books, head)
         books.recorded_at = max(self._clock(), head.recorded_at)
-        transaction = self._begun(connection)
+        loading.load_recent_keys(connection, self.ledger_id, books)
+        appending = Appending(connection, self.ledger_id, head, books.recorded_at)
+        transaction = self._begun(connection, appending)
         if transaction.fall_due():
-            self._append(connection, head, transaction, None)
+            self._commit(connection, transaction, appending, None)
             books.settle()
             loading.evict(connection, self.ledger_id, books)
             return None
         asked = (command for item in submissions for command in item.commands)
         transaction.known = loading.load(connection, self.ledger_id, books, asked)
         outcomes = [transaction.submission(item) for item in submissions]
-        self._append(connection, head, transaction, outcomes)
+        self._commit(connection, transaction, appending, outcomes)
         books.settle()
         loading.evict(connection, self.ledger_id, books)
         return outcomes
 
-    def _begun(self, connection: Connection) -> Transaction:
+    def _begun(self, connection: Connection, appending: Appending | None = None) -> Transaction:
         """A transaction on these books that has decided nothing yet."""
-        return Transaction(connection, self.ledger_id, self._books, self._vault, self._refusals)
+        return Transaction(
+            connection, self.ledger_id, self._books, self._vault, self._refusals, appending
+        )
 
-    def _append(
+    def _commit(
         self,
         connection: Connection,
-        head: Head,
         transaction: Transaction,
+        appending: Appending,
         outcomes: list[list[Outcome]] | None,
     ) -> None:
         """Append what was decided, and commit."""
         books = self._books
-        if not transaction.appends:
+        transaction.hand_on()
+        if appending.last is None:
             connection.execute("COMMIT")
             return
-        head = log.append(connection, self.ledger_id, head, books.recorded_at, transaction.appends)
         for item in transaction.decided.values():
             forgotten = four_eyes.forgotten_subject(item.event)
             if forgotten is not None:
+                appending.pause()
                 self._vault.destroy_subject(connection, self.ledger_id, forgotten, item.recorded_at)
-        if transaction.identities:
-            log.take_identities(connection, self.ledger_id, transaction.identities)
         if outcomes is not None:
-            self._in_doubt = _Attempt(
-                books.position, books.recorded_at, transaction.appends[-1], outcomes
-            )
-        log.commit(connection, self.ledger_id, head)
+            self._in_doubt = _Attempt(books.position, books.recorded_at, appending.last, outcomes)
+        appending.commit(transaction.identities)
 
     def _is_recorded(self, connection: Connection, attempt: _Attempt) -> bool:
         """Whether a transaction whose commit was not answered was committed nevertheless."""

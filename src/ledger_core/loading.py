@@ -5,11 +5,20 @@ since is in them, and only what the snapshots have in its present state is ever 
 miss means that no event since concerns the account, and its one stored row is the whole truth.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TypeVar
 
-from ledger_core import events, four_eyes, kept, log, order_runs, snapshots
+from ledger_core import (
+    events,
+    four_eyes,
+    kept,
+    log,
+    order_runs,
+    recent_keys,
+    snapshots,
+    transfers,
+)
 from ledger_core.account_limits import LimitChange
 from ledger_core.accounts import Account, accounts_of
 from ledger_core.approvals import ApproveRequest
@@ -22,8 +31,10 @@ from ledger_core.group import Group
 from ledger_core.holds import Hold
 from ledger_core.journal import JournalEntryPosted
 from ledger_core.log import Connection, Head
+from ledger_core.recent_keys import RecentKeys
 from ledger_core.standing_orders import ChangeOrder, RunOrder
 from ledger_core.template import Template
+from ledger_core.transfers import Transfer
 
 # Accounts, and customers as many: about 700 bytes an account, 350 MB at the most.
 ACCOUNTS_CACHED_MAX = 500_000
@@ -71,6 +82,21 @@ def load_due(connection: Connection, ledger_id: int, books: Books) -> bool:
     return books.due_known_until <= now
 
 
+def load_recent_keys(connection: Connection, ledger_id: int, books: Books) -> None:
+    """Know which of the keys that are made from now on were used: hardly any, yet."""
+    now = books.recorded_at
+    if not books.recent_keys.is_over(now):
+        return
+    recent = recent_keys.stretch_at(now)
+    limit = recent_keys.KEYS_MAX
+    used = log.keys_between(connection, ledger_id, recent.first, recent.end, limit)
+    if len(used) == limit:  # Somebody's clock is far ahead: they are looked up for a while.
+        recent = RecentKeys(until=now + DUE_HORIZON)
+    for key in used:
+        recent.add(key)
+    books.recent_keys = recent
+
+
 def synchronise(connection: Connection, ledger_id: int, books: Books, head: Head) -> None:
     """Bring the books up to the head by the events that others appended.
 
@@ -78,10 +104,13 @@ def synchronise(connection: Connection, ledger_id: int, books: Books, head: Head
         LedgerBusy: the state cannot be held in memory: see ``load_state``.
     """
     while books.position < head.position:
-        rows = log.read_rows(connection, ledger_id, books.position)
+        rows = log.read_appended(connection, ledger_id, books.position)
         recorded = [
             events.Recorded(row[0], row[1], events.decode(row[2], row[3], row[4])) for row in rows
         ]
+        for row in rows:
+            if row[5] is not None:
+                books.recent_keys.add(row[5])
         wants = Wants()
         for item in recorded:
             _wants_of_event(item, wants)
@@ -102,15 +131,11 @@ def load(
     keys: list[str] = []
     orders: list[RunOrder | ChangeOrder] = []
     votes: list[ApproveRequest] = []
-    is_used = four_eyes.is_used(books)
-    for command in commands:
+    for command in _not_at_hand(books, commands, keys):
         command.needs(wants)
-        keys.append(command.key)
         asked = command.command if isinstance(command, RequestApproval) else command
         if isinstance(asked, _ON_ORDERS):
             orders.append(asked)
-        if is_used:
-            keys += four_eyes.more_keys(command)
         if isinstance(command, ApproveRequest):
             votes.append(command)
     known = by_key(connection, ledger_id, keys)
@@ -125,6 +150,19 @@ def load(
         load_wanted(connection, ledger_id, books, four_eyes.wants_of(waiting))
         known |= by_key(connection, ledger_id, [str(item.command["key"]) for item in waiting])
     return known
+
+
+def _not_at_hand(books: Books, commands: Iterable[Command], keys: list[str]) -> Iterator[Command]:
+    """The commands whose needs have to be looked at; notes the keys of all that may be used."""
+    is_used = four_eyes.is_used(books)
+    is_new = books.recent_keys.is_new
+    for command in commands:
+        if not is_new(command.key):
+            keys.append(command.key)
+        if is_used:
+            keys += four_eyes.more_keys(command)
+        if type(command) is not Transfer or not transfers.is_at_hand(books, command):
+            yield command
 
 
 def load_wanted(connection: Connection, ledger_id: int, books: Books, wants: Wants) -> None:
@@ -260,6 +298,8 @@ def _load_entries(connection: Connection, ledger_id: int, books: Books, wants: W
 
 def by_key(connection: Connection, ledger_id: int, keys: list[str]) -> dict[str, events.Recorded]:
     """What those of the keys led to that were used before."""
+    if not keys:
+        return {}
     # Key by key within the statement, and LIMIT: so that the planner weighs the unique index
     # against the primary key for one row, and not for all rows of the ledger.
     rows = connection.execute(

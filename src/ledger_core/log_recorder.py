@@ -25,6 +25,7 @@ from eventsourcing.persistence import IntegrityError, ProgrammingError
 from psycopg import sql
 
 from ledger_core import log
+from ledger_core.appending import append
 from ledger_core.log import Connection, Head, NewEvent, StoredEvent
 
 ACTOR = "dcb"
@@ -81,23 +82,18 @@ class LogRecorder(DCBRecorder):
             raise ProgrammingError(msg)
         with self._connect() as connection:
             head = log.begin(connection, self._ledger_id)
-            try:
-                if condition is not None:
-                    self._check(connection, condition, head)
-                appended = log.append(
-                    connection,
-                    self._ledger_id,
-                    head,
-                    max(self._clock(), head.recorded_at),
-                    [
-                        NewEvent(event.type, 1, event.tags, None, ACTOR, _wrapped(event.data))
-                        for event in events
-                    ],
-                )
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            log.commit(connection, self._ledger_id, appended)
+            if condition is not None:
+                self._check(connection, condition, head)
+            appended = append(
+                connection,
+                self._ledger_id,
+                head,
+                max(self._clock(), head.recorded_at),
+                [
+                    NewEvent(event.type, 1, event.tags, None, ACTOR, _wrapped(event.data))
+                    for event in events
+                ],
+            )
         return appended.position
 
     def subscribe(

@@ -35,7 +35,7 @@ def whole_from_text(text: str, *, field: str = "amount") -> int:
     Raises:
         ValidationFailed: not 1 to 36 ASCII digits, or a leading zero.
     """
-    if not _is_whole(text):
+    if not is_whole(text):
         raise ValidationFailed(
             field, f"a string of 1 to {AMOUNT_DIGITS_MAX} digits, in minor units, no leading zero"
         )
@@ -49,7 +49,7 @@ def signed_from_text(text: str, *, field: str) -> int:
         ValidationFailed: not 1 to 36 ASCII digits without a leading zero, or minus zero.
     """
     digits = text.removeprefix("-")
-    if not digits or not _is_whole(digits) or (digits == "0" and digits != text):
+    if not digits or not is_whole(digits) or (digits == "0" and digits != text):
         raise ValidationFailed(
             field,
             f"a string of 1 to {AMOUNT_DIGITS_MAX} digits, in minor units, no leading zero,"
@@ -97,8 +97,8 @@ def decimal_text(amount_minor: int, scale: int) -> str:
     return f"{sign}{digits[:-scale]}.{digits[-scale:]}" if scale else f"{sign}{digits}"
 
 
-def _is_whole(text: str) -> bool:
-    """Whether the text is a whole number as the ledger itself would write it.
+def is_whole(text: str) -> bool:
+    """Whether the text is a whole number, 0 or more, as the ledger itself would write it.
 
     A leading zero is refused: the event keeps a number, so a retry of the same text would differ.
     """

@@ -79,6 +79,11 @@ def evolve(
             assert_never(event)
 
 
+def is_open_today(period: Period | None, now: datetime) -> bool:
+    """Whether entries that name no value date are booked as they are."""
+    return period is None or period.closed_through is None or now.date() > period.closed_through
+
+
 def open_value_date(
     period: Period | None, value_date: date | None, today: date
 ) -> tuple[date | None, date | None]:

@@ -12,7 +12,17 @@ from typing import Literal
 
 import msgspec
 
-from ledger_core import commands, events, four_eyes, identities, kept, loading, order_runs
+from ledger_core import (
+    commands,
+    events,
+    four_eyes,
+    identities,
+    kept,
+    loading,
+    order_runs,
+    transfers,
+)
+from ledger_core.appending import STREAM_EVENTS, Appending
 from ledger_core.approvals import ApprovalRequest, ApprovalRequested, ApproveRequest
 from ledger_core.booking import asked_of
 from ledger_core.books import Books, Caller, Event, Wants
@@ -41,11 +51,12 @@ from ledger_core.errors import (
     ValidationFailed,
     VersionConflict,
 )
-from ledger_core.fields import require_key
+from ledger_core.fields import is_key, require_key
 from ledger_core.journal import JournalEntryPosted
 from ledger_core.log import Connection, Identity, NewEvent
 from ledger_core.refusals import CommandRefused, RefusalBounds
 from ledger_core.standing_orders import RunOrder
+from ledger_core.transfers import Transfer
 from ledger_core.unchanged import NothingChanged
 from ledger_core.vault import Vault
 
@@ -100,27 +111,46 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
 
 class Transaction:
-    """What one transaction decides; everything it reads was loaded before."""
+    """What one transaction decides; everything it reads was loaded before.
 
-    def __init__(
+    Without ``appending``, nothing can be recorded: then there may be dry runs only.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what one transaction works on
         self,
         connection: Connection,
         ledger_id: int,
         books: Books,
         vault: Vault,
         refusals: RefusalBounds,
+        appending: Appending | None = None,
     ) -> None:
         """Begin with nothing decided."""
-        self._connection = connection
+        self._own_connection = connection
         self._ledger_id = ledger_id
         self._books = books
         self._vault = vault
         self._refusals = refusals
-        self.appends: list[NewEvent] = []
+        self._appending = appending
+        # Decided, and not handed on yet.
+        self._appends: list[NewEvent] = []
         self.identities: list[Identity] = []
         # Key -> the event it already led to, in the log or in this transaction.
         self.known: dict[str, events.Recorded] = {}
         self.decided: dict[int, events.Recorded] = {}
+
+    @property
+    def _connection(self) -> Connection:
+        """The connection, with nothing being streamed over it."""
+        if self._appending is not None:
+            self._appending.pause()
+        return self._own_connection
+
+    def hand_on(self) -> None:
+        """Append what was decided so far: it can no longer be taken back but by a rollback."""
+        if self._appending is not None:
+            self._appending.add(self._appends)
+            self._appends.clear()
 
     def fall_due(self) -> bool:
         """Record what is due, before anything is decided; whether there may be more of it."""
@@ -142,7 +172,7 @@ class Transaction:
         if not submission.dry_run:
             return decide(submission)
         savepoint = self._books.savepoint()
-        counts = len(self.appends), len(self.identities)
+        counts = len(self._appends), len(self.identities)
         self._connection.execute("SAVEPOINT dry_run")
         with self._refusals.uncounted(actor):
             outcomes = decide(submission)
@@ -159,7 +189,7 @@ class Transaction:
         (command,) = submission.commands
         account = self._books.accounts.get(getattr(command, "account_id", None) or "")
         savepoint = self._books.savepoint()
-        counts = len(self.appends), len(self.identities)
+        counts = len(self._appends), len(self.identities)
         outcomes = self._decide_all(submission)
         if outcomes[0].status in ("replayed", "refused") or account is None:
             return outcomes
@@ -174,8 +204,15 @@ class Transaction:
         outcomes: list[Outcome] = []
         mode, actor = submission.mode, submission.actor
         savepoint = self._books.savepoint()
-        counts = len(self.appends), len(self.identities)
+        counts = len(self._appends), len(self.identities)
+        is_final = mode != "atomic" and not submission.dry_run and submission.if_match is None
         for index, command in enumerate(submission.commands):
+            if is_final and len(self._appends) >= STREAM_EVENTS:
+                self.hand_on()
+            outcome = self._plain(command, actor) if type(command) is Transfer else None
+            if outcome is not None:
+                outcomes.append(outcome)
+                continue
             outcome = self._command(command, actor)
             if mode == "atomic" and four_eyes.waits(command, outcome.event):
                 outcome = self._refused(ApprovalNeeded())
@@ -204,12 +241,29 @@ class Transaction:
 
     def _undo(self, savepoint: tuple[int, int], counts: tuple[int, int]) -> None:
         """Take back what an atomic submission had decided."""
-        del self.appends[counts[0] :]
+        del self._appends[counts[0] :]
         del self.identities[counts[1] :]
         self._books.rollback(savepoint)
         last = self._books.position
         self.known = {key: item for key, item in self.known.items() if item.position <= last}
         self.decided = {at: item for at, item in self.decided.items() if at <= last}
+
+    def _plain(self, command: Transfer, actor: str) -> Outcome | None:
+        """Decide a transfer that nothing is special about; ``None`` where something is.
+
+        The hot path: all that ``_command`` does comes to nothing else here.
+        """
+        books, key = self._books, command.key
+        if key in self.known or not is_key(key) or four_eyes.is_used(books):
+            return None
+        found = transfers.decide_plain(books, command)
+        if found is None:
+            return None
+        event, after = found
+        position = books.record_movement(after)
+        self._append(event, position, key, actor)
+        self.known[key] = events.Recorded(position, books.recorded_at, event)
+        return Outcome("recorded", position, books.recorded_at, event)
 
     def _command(
         self,
@@ -333,18 +387,21 @@ class Transaction:
         """Take a decided event into the books and the transaction; its position."""
         books = self._books
         position = books.record(event)
-        name, version = events.name_of(event)
-        self.appends.append(
-            NewEvent(
-                name, version, events.tags_of(event, position), key, actor, events.encode(event)
-            )
-        )
+        self._append(event, position, key, actor)
         names = identities.names_of(event, position)
         if names:
             self.identities.extend(names)
         if names or not isinstance(event, JournalEntryPosted):
             self.decided[position] = events.Recorded(position, books.recorded_at, event)
         return position
+
+    def _append(self, event: Event, position: int, key: str | None, actor: str) -> None:
+        """Have an event appended that was taken into the books."""
+        name, version = events.name_of(event)
+        tags = events.tags_of(event, position)
+        self._appends.append(NewEvent(name, version, tags, key, actor, events.encode(event)))
+        if key is not None:
+            self._books.recent_keys.add(key)
 
     def _record_refusal(self, command: Command, error: LedgerError, actor: str) -> None:
         """Record that a movement of money was refused, within the caller's bounds."""

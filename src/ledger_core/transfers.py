@@ -6,6 +6,7 @@ liabilities of the bank) the payer is debited and the payee credited.
 
 from typing import TYPE_CHECKING
 
+from ledger_core.accounts import Account, posted
 from ledger_core.booking import (
     Balancing,
     EntryFields,
@@ -20,7 +21,8 @@ from ledger_core.booking import (
 from ledger_core.errors import SameAccount
 from ledger_core.fields import require_id
 from ledger_core.journal import JournalEntryPosted, Posting
-from ledger_core.money import minor_from_text, whole_from_text
+from ledger_core.money import is_whole, minor_from_text, whole_from_text
+from ledger_core.period import PERIOD_ID, is_open_today
 
 if TYPE_CHECKING:
     from ledger_core.books import Books, Wants
@@ -78,6 +80,56 @@ def decide(books: "Books", command: Transfer) -> tuple[JournalEntryPosted, ...]:
     return (entry,) if amount_minor else ()
 
 
+def is_at_hand(books: "Books", command: Transfer) -> bool:
+    """Whether all that the transfer ``needs`` is in memory."""
+    accounts = books.accounts
+    debit = accounts.get(command.debit_account_id)
+    credit = accounts.get(command.credit_account_id)
+    return (
+        debit is not None
+        and credit is not None
+        and not debit.terms.groups
+        and not credit.terms.groups
+        and command.entry_id is None
+        and command.reference is None
+        and command.if_version is None
+        and command.if_balance is None
+    )
+
+
+def decide_plain(
+    books: "Books", command: Transfer
+) -> tuple[JournalEntryPosted, tuple[Account, Account]] | None:
+    """The entry of a transfer that nothing is special about, and the accounts after it.
+
+    The hot path: what ``decide`` comes to where the command names nothing but accounts, amount and
+    currency, the accounts have no blocks, ceilings or groups, and nothing refuses it. ``None``
+    where that is not so; then ``decide`` has to tell.
+    """
+    debit = books.accounts.get(command.debit_account_id)
+    credit = books.accounts.get(command.credit_account_id)
+    currency, amount = command.currency, command.amount
+    if (
+        debit is None
+        or credit is None
+        or debit is credit
+        or not (debit.terms.takes_any(currency) and credit.terms.takes_any(currency))
+        or not _is_plain(command)
+        or not is_whole(amount)
+        or amount == "0"
+        or not is_open_today(books.kept("period", PERIOD_ID), books.recorded_at)
+    ):
+        return None
+    amount_minor, position = int(amount), books.position + 1
+    out = Posting(command.debit_account_id, "debit", amount_minor, currency)
+    into = Posting(command.credit_account_id, "credit", amount_minor, currency)
+    after = posted(debit, out, position), posted(credit, into, position)
+    for account in after:
+        if account.terms.limit_minor is not None and (account.available_minor or 0) < 0:
+            return None
+    return JournalEntryPosted("transfer", (out, into)), after
+
+
 def command_of(event: JournalEntryPosted) -> Transfer:
     """The command whose first answer this event was, without its key."""
     debit, credit = event.postings
@@ -87,4 +139,20 @@ def command_of(event: JournalEntryPosted) -> Transfer:
         amount=str(debit.amount_minor),
         currency=debit.currency,
         **fields_of(event),
+    )
+
+
+def _is_plain(command: Transfer) -> bool:
+    """Whether the command says nothing beside accounts, amount and currency."""
+    return (
+        command.value_date is None
+        and command.entry_id is None
+        and command.reference is None
+        and command.description is None
+        and command.metadata is None
+        and command.code is None
+        and command.if_version is None
+        and command.if_balance is None
+        and command.balancing is None
+        and not command.force
     )

@@ -41,7 +41,8 @@ class _Doomed:
     def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - any
         """Run a statement; after the first (the lock) or around the last it may be lost."""
         self._statements += 1
-        is_commit = "COMMIT" in (query if isinstance(query, str) else query.as_string())
+        text = query if isinstance(query, str | bytes) else query.as_string()
+        is_commit = "COMMIT" in (text.decode() if isinstance(text, bytes) else text)
         if self._statements == 2 and self._moment == "after_lock":
             self._end()
         if is_commit and self._moment == "before_commit":

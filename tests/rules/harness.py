@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 from tests.strategies import START
 
-from ledger_core import commands, four_eyes, kept
+from ledger_core import commands, four_eyes, kept, transfers
 from ledger_core.account_terms import OpenAccount
 from ledger_core.books import Books, EntryFacts, Event
 from ledger_core.commands import Command, RequestApproval
@@ -104,8 +104,36 @@ def decide(books: Books, command: Command) -> tuple[Event, ...]:
             return four_eyes.decide_request(books, asked, lambda waiting: decide(books, waiting))
         case RunOrder():
             raise AssertionError  # The shell runs it, in more than one step.
+        case Transfer():
+            return decide_transfer(books, command)
         case _:
             return commands.decide(books, command)
+
+
+def decide_transfer(books: Books, command: Transfer) -> tuple[Event, ...]:
+    """The long way, with which the short one must agree wherever it has an answer.
+
+    Raises:
+        LedgerError: the command is refused.
+    """
+    plain = transfers.decide_plain(books, command)
+    try:
+        events = commands.decide(books, command)
+    except LedgerError:
+        assert plain is None, command
+        raise
+    if plain is None:
+        return events
+    entry, after = plain
+    assert events == (entry,)
+    savepoint = books.savepoint()
+    books.record(entry)
+    long_way = [books.accounts[account.terms.account_id] for account in after]
+    books.rollback(savepoint)
+    books.record_movement(after)
+    assert [books.accounts[account.terms.account_id] for account in after] == long_way
+    books.rollback(savepoint)
+    return events
 
 
 def sealed(subject: str, profile: dict[str, str]) -> Sealed:

@@ -94,7 +94,7 @@ def test_a_refusal_is_found_by_its_accounts_and_its_code(one: str, other: str) -
 def test_a_refused_capture_is_found_by_its_hold() -> None:
     """The hold that it was about is named; the accounts are the hold's own."""
     refused = CommandRefused({"type": "void_hold", "hold_id": "H"}, "hold_expired", {})
-    assert events.tags_of(refused, 9) == ["refusal:hold_expired", "hold:H"]
+    assert events.tags_of(refused, 9) == ("refusal:hold_expired", "hold:H")
 
 
 def test_what_moves_money_is_recorded() -> None:

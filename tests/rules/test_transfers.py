@@ -1,6 +1,6 @@
 """Transfers, deposits and withdrawals: what they book, and why they are refused."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, get_args
 
 import pytest
@@ -8,9 +8,12 @@ from hypothesis import given as draw
 from hypothesis import strategies as st
 from tests.rules.harness import Given, deposited, given, opened, transfer, with_field, withdrawn
 
+from ledger_core import transfers
+from ledger_core.account_limits import SetLimit
 from ledger_core.account_terms import CloseAccount
 from ledger_core.accounts import AccountOpened, BlockEffect
 from ledger_core.blocks import FreezeAccount
+from ledger_core.booking import BalanceCondition, Bounds
 from ledger_core.deposits import Channel, channel_account_id
 from ledger_core.errors import (
     AccountIsBlocked,
@@ -23,7 +26,10 @@ from ledger_core.errors import (
     UnknownCurrency,
     ValidationFailed,
 )
+from ledger_core.groups import AddToGroup, CreateGroup
 from ledger_core.journal import JournalEntryPosted, Posting
+from ledger_core.periods import ClosePeriod
+from ledger_core.transfers import Transfer
 from ledger_core.units import RegisterUnit
 
 if TYPE_CHECKING:
@@ -61,6 +67,66 @@ def test_a_transfer_debits_the_payer_and_credits_the_payee() -> None:
     )
     assert books.accounts["A"].posted_minor == 70
     assert books.accounts["B"].posted_minor == 30
+
+
+PLAIN = opened("A", limit="10"), opened("B", account_type="asset"), deposited("A", 100)
+
+
+@pytest.mark.parametrize("amount_minor", [1, 109, 110])
+def test_a_plain_transfer_is_decided_the_short_way(amount_minor: int) -> None:
+    """Nothing said but accounts, amount and currency, and nothing in its way."""
+    books = given(*PLAIN).books
+    command = transfer("A", "B", amount_minor)
+    found = transfers.decide_plain(books, command)
+    assert found is not None
+    assert (found[0],) == transfers.decide(books, command)
+
+
+@pytest.mark.parametrize(
+    ("happened", "command"),
+    [
+        ((), transfer("A", "B", 111)),
+        ((), transfer("A", "A", 1)),
+        ((), transfer("A", "X", 1)),
+        ((), transfer("A", "B", 1, currency="USD")),
+        ((), with_field(transfer("A", "B", 1), "amount", "01")),
+        ((), with_field(transfer("A", "B", 1), "amount", "0")),
+        ((), transfer("A", "B", 1, value_date=date(2026, 1, 2))),
+        ((), transfer("A", "B", 1, entry_id="e")),
+        ((), transfer("A", "B", 1, reference="r")),
+        ((), transfer("A", "B", 1, description="d")),
+        ((), transfer("A", "B", 1, metadata={"n": "v"})),
+        ((), transfer("A", "B", 1, code="c")),
+        ((), transfer("A", "B", 1, if_version={"A": 1})),
+        ((), transfer("A", "B", 1, if_balance={"A": BalanceCondition(posted=Bounds(gte="0"))})),
+        ((), transfer("A", "B", 1, balancing="debit")),
+        ((), transfer("A", "B", 1, force=True)),
+        ((FreezeAccount(account_id="A", cause="court", effect="debit"),), transfer("A", "B", 1)),
+        ((FreezeAccount(account_id="B", cause="court", effect="credit"),), transfer("A", "B", 1)),
+        ((SetLimit(account_id="B", limit=None, ceiling="500"),), transfer("A", "B", 1)),
+        (
+            (
+                CreateGroup(group_id="g", name="G", currency="EUR"),
+                AddToGroup(group_id="g", account_id="B"),
+            ),
+            transfer("A", "B", 1),
+        ),
+        ((opened("C"), CloseAccount(account_id="C")), transfer("A", "C", 1)),
+    ],
+)
+def test_whatever_is_special_is_decided_the_long_way(
+    happened: tuple["Command", ...], command: Transfer
+) -> None:
+    """The short way has no answer of its own to anything that a rule might have a say in."""
+    assert transfers.decide_plain(given(*PLAIN, *happened).books, command) is None
+
+
+def test_a_closed_period_does_not_stop_todays_plain_transfers() -> None:
+    """Unless it comes to include today, by a clock that went back."""
+    books = given(*PLAIN, ClosePeriod(through=date(2025, 6, 30))).books
+    assert transfers.decide_plain(books, transfer("A", "B", 1)) is not None
+    books.recorded_at = datetime(2025, 6, 30, 23, tzinfo=UTC)
+    assert transfers.decide_plain(books, transfer("A", "B", 1)) is None
 
 
 def test_a_deposit_opens_the_channels_account_once() -> None:

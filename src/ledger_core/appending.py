@@ -1,0 +1,232 @@
+"""Appending to the log: rows are sealed and sent while later events are still being decided.
+
+Many events are streamed by COPY, so that the database takes in the first ones while the next are
+being decided. A few go in by one statement together with the head's move and the commit: one round
+trip. Either way every event is a leaf of the tree before anything is committed.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from datetime import datetime
+
+import msgspec
+
+from ledger_core import merkle
+from ledger_core.log import Connection, Head, Identity, NewEvent, leaf_of, micros
+
+# So many events are sent at a time: enough for the calls not to count, and soon enough for the
+# database to be at work while Python is.
+STREAM_EVENTS = 128
+# Up to so many are cheaper to parse as one statement than two more round trips.
+STATEMENT_EVENTS_MAX = 64
+
+_EVENT_COLUMNS = (
+    "ledger_id, position, recorded_at, type, version, tags, command_key, actor, data, leaf_hash"
+)
+_IDENTITY_COLUMNS = "ledger_id, kind, name, position"
+_NULL = "\\N"
+
+
+class _Sealed(msgspec.Struct, frozen=True, gc=False):
+    """An event in its place; ``is_simple``: no text of it needs to be escaped anywhere."""
+
+    position: int
+    event: NewEvent
+    leaf_hash: bytes
+    is_simple: bool
+
+
+class Appending:
+    """The events of one transaction on their way into a log whose head it has locked.
+
+    While events are being streamed, the connection is good for nothing else: see ``pause``.
+    """
+
+    def __init__(
+        self, connection: Connection, ledger_id: int, head: Head, recorded_at: datetime
+    ) -> None:
+        """Append after ``head``; ``recorded_at`` may not be before its time."""
+        if recorded_at < head.recorded_at:
+            msg = "recorded_at never runs backwards"
+            raise ValueError(msg)
+        self._connection = connection
+        self._ledger_id = ledger_id
+        self._recorded_at = recorded_at
+        self._recorded_at_us = micros(recorded_at)
+        self._position = head.position
+        self._frontier = head.frontier
+        self._waiting: list[_Sealed] = []
+        self._stream = ExitStack()
+        self._write: Callable[[str], None] | None = None
+        self.last: NewEvent | None = None
+
+    def add(self, events: Sequence[NewEvent]) -> None:
+        """Append events, in order."""
+        if not events:
+            return
+        self._seal(events)
+        self.last = events[-1]
+        if len(self._waiting) >= STREAM_EVENTS:
+            self._send()
+
+    def pause(self) -> None:
+        """Let the connection be used for something else."""
+        self._write = None
+        self._stream.close()
+
+    def commit(self, identities: Sequence[Identity] = ()) -> Head:
+        """Move the head behind what was appended, and end the transaction; the new head.
+
+        ``identities`` are the names that entries of this transaction take; each can be taken once.
+        """
+        is_streamed = self._write is not None or len(self._waiting) > STATEMENT_EVENTS_MAX
+        if is_streamed:
+            self._send()
+            self.pause()
+        head = Head(self._position, self._recorded_at, self._frontier)
+        statements: list[str] = []
+        if self._waiting:
+            statements.append(self._insertion())
+        if len(identities) > STATEMENT_EVENTS_MAX:
+            self._copy_identities(identities)
+        elif identities:
+            statements.append(self._taking(identities))
+        statements.append(
+            f"UPDATE ledger.heads SET position = {head.position},"  # noqa: S608 - whole numbers, a time and hexadecimal
+            f" recorded_at = '{head.recorded_at.isoformat()}',"
+            f" frontier = '\\x{merkle.to_bytes(head.frontier).hex()}'"
+            f" WHERE ledger_id = {self._ledger_id}"
+        )
+        statements.append("COMMIT")
+        self._connection.execute("; ".join(statements).encode(), prepare=False)
+        self._waiting.clear()
+        return head
+
+    def _seal(self, events: Sequence[NewEvent]) -> None:
+        """Make every event a leaf of the tree."""
+        position, recorded_at_us = self._position, self._recorded_at_us
+        waiting, leaf_hash_of = self._waiting, merkle.leaf_hash
+        hashes: list[bytes] = []
+        for event in events:
+            position += 1
+            leaf = leaf_of(
+                position,
+                recorded_at_us,
+                event.type,
+                event.version,
+                event.command_key,
+                event.actor,
+                event.tags,
+                event.data,
+            )
+            leaf_hash = leaf_hash_of(leaf)
+            hashes.append(leaf_hash)
+            # What JSON does not escape is special neither in an array nor in COPY, but for
+            # blanks between the members of somebody else's payload.
+            waiting.append(_Sealed(position, event, leaf_hash, b"\\" not in leaf))
+        self._position = position
+        self._frontier = merkle.extend(self._frontier, hashes)
+
+    def _send(self) -> None:
+        """Stream what is waiting."""
+        if self._write is None:
+            cursor = self._stream.enter_context(self._connection.cursor())
+            copy = f"COPY ledger.events ({_EVENT_COLUMNS}) FROM STDIN"
+            self._write = self._stream.enter_context(cursor.copy(copy.encode())).write
+        before = f"{self._ledger_id}\t"
+        recorded_at = self._recorded_at.isoformat()
+        rows: list[str] = []
+        for sealed in self._waiting:
+            event = sealed.event
+            kind, key, actor, tags = event.type, event.command_key, event.actor, _array(event.tags)
+            data = event.data.decode()
+            if not (sealed.is_simple and data.isprintable()):
+                kind, actor, tags = _copy_text(kind), _copy_text(actor), _copy_text(tags)
+                key, data = None if key is None else _copy_text(key), _copy_text(data)
+            rows.append(
+                f"{before}{sealed.position}\t{recorded_at}\t{kind}\t{event.version}\t{tags}"
+                f"\t{_NULL if key is None else key}\t{actor}\t{data}"
+                f"\t\\\\x{sealed.leaf_hash.hex()}\n"
+            )
+        self._write("".join(rows))
+        self._waiting.clear()
+
+    def _insertion(self) -> str:
+        """The statement that inserts what is waiting."""
+        before = f"({self._ledger_id}, "
+        recorded_at = self._recorded_at.isoformat()
+        rows = [
+            f"{before}{sealed.position}, '{recorded_at}', {_literal(event.type)}, {event.version},"
+            f" {_literal(_array(event.tags))}, {_literal(event.command_key)},"
+            f" {_literal(event.actor)}, {_literal(event.data.decode())},"
+            f" '\\x{sealed.leaf_hash.hex()}')"
+            for sealed in self._waiting
+            for event in (sealed.event,)
+        ]
+        return f"INSERT INTO ledger.events ({_EVENT_COLUMNS}) VALUES {', '.join(rows)}"  # noqa: S608 - see _literal
+
+    def _taking(self, identities: Sequence[Identity]) -> str:
+        """The statement that takes names."""
+        rows = ", ".join(
+            f"({self._ledger_id}, {_literal(item.kind)}, {_literal(item.name)}, {item.position})"
+            for item in identities
+        )
+        return f"INSERT INTO ledger.identities ({_IDENTITY_COLUMNS}) VALUES {rows}"  # noqa: S608 - see _literal
+
+    def _copy_identities(self, identities: Sequence[Identity]) -> None:
+        """Take many names."""
+        self.pause()
+        statement = f"COPY ledger.identities ({_IDENTITY_COLUMNS}) FROM STDIN"
+        with self._connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+            copy.write(
+                "".join(
+                    f"{self._ledger_id}\t{item.kind}\t{_copy_text(item.name)}\t{item.position}\n"
+                    for item in identities
+                )
+            )
+
+
+def append(
+    connection: Connection,
+    ledger_id: int,
+    head: Head,
+    recorded_at: datetime,
+    events: Sequence[NewEvent],
+) -> Head:
+    """Append events after ``head``, which this transaction must have locked, and commit."""
+    appending = Appending(connection, ledger_id, head, recorded_at)
+    appending.add(events)
+    return appending.commit()
+
+
+def _literal(text: str | None) -> str:
+    """A text as a literal of SQL with standard strings, in which only the quote is special.
+
+    Raises:
+        ValueError: it has a NUL, which PostgreSQL cannot store.
+    """
+    if text is None:
+        return "NULL"
+    if "\0" in text:
+        msg = "no text may have a NUL"
+        raise ValueError(msg)
+    return "'" + text.replace("'", "''") + "'" if "'" in text else f"'{text}'"
+
+
+def _array(tags: Sequence[str]) -> str:
+    """Tags as an array's literal."""
+    if not tags:
+        return "{}"
+    joined = '","'.join(tags)
+    if "\\" in joined or joined.count('"') != 2 * (len(tags) - 1):
+        joined = '","'.join(tag.replace("\\", "\\\\").replace('"', '\\"') for tag in tags)
+    return f'{{"{joined}"}}'
+
+
+def _copy_text(text: str) -> str:
+    """A value in COPY's text format, where backslash, tab and line ends are special."""
+    if "\\" in text:
+        text = text.replace("\\", "\\\\")
+    if text.isprintable():
+        return text
+    return text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
