@@ -199,16 +199,6 @@ class Terms(msgspec.Struct, frozen=True, gc=False):
         """Whether a movement can be beyond any limit of the account's own."""
         return self.limit_minor is not None or self.ceiling_minor is not None
 
-    def takes_any(self, currency: str) -> bool:
-        """Whether every posting in that currency is taken that the account's limit allows."""
-        return (
-            self.currency == currency
-            and self.status == "open"
-            and not self.blocks
-            and not self.groups
-            and self.ceiling_minor is None
-        )
-
 
 class Account(msgspec.Struct, frozen=True, gc=False):
     """An account after some event: its terms and its sums, all in minor units and never negative.
@@ -322,6 +312,28 @@ def posted(account: Account, posting: Posting, position: int) -> Account:
         version,
         position,
     )
+
+
+def posted_plainly(account: Account, posting: Posting, position: int) -> Account | None:
+    """As ``posted``, where nothing about the account can stand in the way of the posting.
+
+    ``None`` where something can, so that it has to be looked into: the account is closed, blocked,
+    in a group, has a ceiling, is kept in another currency, or would be beyond its limit.
+    """
+    terms = account.terms
+    if (
+        terms.currency != posting.currency
+        or terms.status != "open"
+        or terms.blocks
+        or terms.groups
+        or terms.ceiling_minor is not None
+    ):
+        return None
+    after = posted(account, posting, position)
+    if terms.limit_minor is not None:
+        left_minor = after.posted_minor - after.outgoing_held_minor + terms.limit_minor
+        return None if left_minor < 0 else after
+    return after
 
 
 def held(account: Account, side: Side, change_minor: int, position: int) -> Account:

@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 
-import msgspec
-
 from ledger_core import merkle
 from ledger_core.log import Connection, Head, Identity, NewEvent, leaf_of, micros
 
@@ -25,15 +23,7 @@ _EVENT_COLUMNS = (
 )
 _IDENTITY_COLUMNS = "ledger_id, kind, name, position"
 _NULL = "\\N"
-
-
-class _Sealed(msgspec.Struct, frozen=True, gc=False):
-    """An event in its place; ``is_simple``: no text of it needs to be escaped anywhere."""
-
-    position: int
-    event: NewEvent
-    leaf_hash: bytes
-    is_simple: bool
+_BETWEEN = '","'
 
 
 class Appending:
@@ -55,7 +45,7 @@ class Appending:
         self._recorded_at_us = micros(recorded_at)
         self._position = head.position
         self._frontier = head.frontier
-        self._waiting: list[_Sealed] = []
+        self._waiting: list[NewEvent] = []
         self._stream = ExitStack()
         self._write: Callable[[str], None] | None = None
         self.last: NewEvent | None = None
@@ -64,7 +54,7 @@ class Appending:
         """Append events, in order."""
         if not events:
             return
-        self._seal(events)
+        self._waiting += events
         self.last = events[-1]
         if len(self._waiting) >= STREAM_EVENTS:
             self._send()
@@ -83,7 +73,6 @@ class Appending:
         if is_streamed:
             self._send()
             self.pause()
-        head = Head(self._position, self._recorded_at, self._frontier)
         statements: list[str] = []
         if self._waiting:
             statements.append(self._insertion())
@@ -91,6 +80,7 @@ class Appending:
             self._copy_identities(identities)
         elif identities:
             statements.append(self._taking(identities))
+        head = Head(self._position, self._recorded_at, self._frontier)
         statements.append(
             f"UPDATE ledger.heads SET position = {head.position},"  # noqa: S608 - whole numbers, a time and hexadecimal
             f" recorded_at = '{head.recorded_at.isoformat()}',"
@@ -99,17 +89,18 @@ class Appending:
         )
         statements.append("COMMIT")
         self._connection.execute("; ".join(statements).encode(), prepare=False)
-        self._waiting.clear()
         return head
 
-    def _seal(self, events: Sequence[NewEvent]) -> None:
-        """Make every event a leaf of the tree."""
-        position, recorded_at_us = self._position, self._recorded_at_us
-        waiting, leaf_hash_of = self._waiting, merkle.leaf_hash
-        hashes: list[bytes] = []
-        for event in events:
-            position += 1
-            leaf = leaf_of(
+    def _sealed(self) -> tuple[list[tuple[int, NewEvent, bytes]], bool]:
+        """What is waiting, as leaves of the tree: positions, events and the hashes of their leaves.
+
+        And whether no text of it has to be escaped but for quotes of SQL. What JSON does not escape
+        is special neither in an array nor in COPY, except for blanks between the members of
+        somebody else's payload.
+        """
+        first, recorded_at_us, waiting = self._position + 1, self._recorded_at_us, self._waiting
+        leaves = [
+            leaf_of(
                 position,
                 recorded_at_us,
                 event.type,
@@ -119,13 +110,16 @@ class Appending:
                 event.tags,
                 event.data,
             )
-            leaf_hash = leaf_hash_of(leaf)
-            hashes.append(leaf_hash)
-            # What JSON does not escape is special neither in an array nor in COPY, but for
-            # blanks between the members of somebody else's payload.
-            waiting.append(_Sealed(position, event, leaf_hash, b"\\" not in leaf))
-        self._position = position
+            for position, event in enumerate(waiting, first)
+        ]
+        hashes = merkle.leaf_hashes(leaves)
+        sealed = list(zip(range(first, first + len(waiting)), waiting, hashes, strict=True))
+        all_bytes = b"".join(leaves)
+        self._position += len(waiting)
         self._frontier = merkle.extend(self._frontier, hashes)
+        self._waiting = []
+        is_simple = not any(special in all_bytes for special in (b"\\", b"\t", b"\r"))
+        return sealed, is_simple and all_bytes.count(b"\n") == len(hashes)
 
     def _send(self) -> None:
         """Stream what is waiting."""
@@ -133,35 +127,37 @@ class Appending:
             cursor = self._stream.enter_context(self._connection.cursor())
             copy = f"COPY ledger.events ({_EVENT_COLUMNS}) FROM STDIN"
             self._write = self._stream.enter_context(cursor.copy(copy.encode())).write
-        before = f"{self._ledger_id}\t"
-        recorded_at = self._recorded_at.isoformat()
-        rows: list[str] = []
-        for sealed in self._waiting:
-            event = sealed.event
-            kind, key, actor, tags = event.type, event.command_key, event.actor, _array(event.tags)
-            data = event.data.decode()
-            if not (sealed.is_simple and data.isprintable()):
-                kind, actor, tags = _copy_text(kind), _copy_text(actor), _copy_text(tags)
-                key, data = None if key is None else _copy_text(key), _copy_text(data)
-            rows.append(
-                f"{before}{sealed.position}\t{recorded_at}\t{kind}\t{event.version}\t{tags}"
-                f"\t{_NULL if key is None else key}\t{actor}\t{data}"
-                f"\t\\\\x{sealed.leaf_hash.hex()}\n"
-            )
+        before, recorded_at = f"{self._ledger_id}\t", self._recorded_at.isoformat()
+        sealed, is_simple = self._sealed()
+        if is_simple:
+            rows = [
+                f"{before}{position}\t{recorded_at}\t{event.type}\t{event.version}\t{{"
+                + (f'"{_BETWEEN.join(event.tags)}"' if event.tags else "")
+                + f"}}\t{_NULL if event.command_key is None else event.command_key}\t{event.actor}"
+                f"\t{event.data.decode()}\t\\\\x{leaf_hash.hex()}\n"
+                for position, event, leaf_hash in sealed
+            ]
+        else:
+            rows = [
+                f"{before}{position}\t{recorded_at}\t{_copy_text(event.type)}\t{event.version}"
+                f"\t{_copy_text(_array(event.tags))}"
+                f"\t{_NULL if event.command_key is None else _copy_text(event.command_key)}"
+                f"\t{_copy_text(event.actor)}\t{_copy_text(event.data.decode())}"
+                f"\t\\\\x{leaf_hash.hex()}\n"
+                for position, event, leaf_hash in sealed
+            ]
         self._write("".join(rows))
-        self._waiting.clear()
 
     def _insertion(self) -> str:
         """The statement that inserts what is waiting."""
         before = f"({self._ledger_id}, "
         recorded_at = self._recorded_at.isoformat()
         rows = [
-            f"{before}{sealed.position}, '{recorded_at}', {_literal(event.type)}, {event.version},"
+            f"{before}{position}, '{recorded_at}', {_literal(event.type)}, {event.version},"
             f" {_literal(_array(event.tags))}, {_literal(event.command_key)},"
             f" {_literal(event.actor)}, {_literal(event.data.decode())},"
-            f" '\\x{sealed.leaf_hash.hex()}')"
-            for sealed in self._waiting
-            for event in (sealed.event,)
+            f" '\\x{leaf_hash.hex()}')"
+            for position, event, leaf_hash in self._sealed()[0]
         ]
         return f"INSERT INTO ledger.events ({_EVENT_COLUMNS}) VALUES {', '.join(rows)}"  # noqa: S608 - see _literal
 

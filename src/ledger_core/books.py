@@ -256,16 +256,6 @@ class Books:
             self._note_due(place, state)
         return position
 
-    def record_movement(self, after: tuple[Account, Account]) -> int:
-        """As ``record``, for an entry that does nothing but leave these accounts as they are."""
-        self.position = position = self.position + 1
-        accounts, undo = self.accounts, self._undo
-        for account in after:
-            account_id = account.terms.account_id
-            undo.append((accounts, account_id, accounts[account_id]))
-            accounts[account_id] = account
-        return position
-
     def _note_due(self, place: Place, state: State) -> None:
         """Remember when a state falls due, or that it does not any more."""
         due_at = kept_states.due_at(state)
@@ -414,6 +404,10 @@ class Books:
                 del values[name]
             else:
                 values[name] = before
+
+    def note_accounts(self, *account_ids: str) -> None:
+        """Remember accounts as they are, for a rollback: they are about to be changed."""
+        self._undo += ((self.accounts, name, self.accounts[name]) for name in account_ids)
 
     def settle(self) -> None:
         """The transaction is durable: what it recorded can no longer be taken back."""

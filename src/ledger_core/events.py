@@ -150,6 +150,9 @@ def name_of(event: Event) -> tuple[str, int]:
     return _NAMES[type(event)]
 
 
+ENTRY_NAME = _NAMES[JournalEntryPosted]
+
+
 def is_account_event(event: Event) -> TypeIs[JournalEntryPosted | HoldEvent | AccountEvent]:
     """Whether the event changes accounts."""
     return isinstance(event, JournalEntryPosted | HoldPlaced | HoldReleased | AccountEvent)

@@ -147,8 +147,8 @@ class Ledger:
             books.settle()
             loading.evict(connection, self.ledger_id, books)
             return None
-        asked = (command for item in submissions for command in item.commands)
-        transaction.known = loading.load(connection, self.ledger_id, books, asked)
+        asked = [command for item in submissions for command in item.commands]
+        transaction.known |= loading.load(connection, self.ledger_id, books, asked)
         outcomes = [transaction.submission(item) for item in submissions]
         self._commit(connection, transaction, appending, outcomes)
         books.settle()

@@ -5,7 +5,7 @@ since is in them, and only what the snapshots have in its present state is ever 
 miss means that no event since concerns the account, and its one stored row is the whole truth.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
@@ -120,7 +120,7 @@ def synchronise(connection: Connection, ledger_id: int, books: Books, head: Head
 
 
 def load(
-    connection: Connection, ledger_id: int, books: Books, commands: Iterable[Command]
+    connection: Connection, ledger_id: int, books: Books, commands: Sequence[Command]
 ) -> dict[str, events.Recorded]:
     """Load everything that commands need; what those of their keys led to that were used before.
 
@@ -128,10 +128,14 @@ def load(
         LedgerBusy: the state cannot be held in memory: see ``load_state``.
     """
     wants = Wants()
-    keys: list[str] = []
     orders: list[RunOrder | ChangeOrder] = []
     votes: list[ApproveRequest] = []
-    for command in _not_at_hand(books, commands, keys):
+    keys = books.recent_keys.not_new([command.key for command in commands])
+    if four_eyes.is_used(books):
+        keys += [key for command in commands for key in four_eyes.more_keys(command)]
+    for command in commands:
+        if type(command) is Transfer and transfers.is_at_hand(books, command):  # The hot path.
+            continue
         command.needs(wants)
         asked = command.command if isinstance(command, RequestApproval) else command
         if isinstance(asked, _ON_ORDERS):
@@ -150,19 +154,6 @@ def load(
         load_wanted(connection, ledger_id, books, four_eyes.wants_of(waiting))
         known |= by_key(connection, ledger_id, [str(item.command["key"]) for item in waiting])
     return known
-
-
-def _not_at_hand(books: Books, commands: Iterable[Command], keys: list[str]) -> Iterator[Command]:
-    """The commands whose needs have to be looked at; notes the keys of all that may be used."""
-    is_used = four_eyes.is_used(books)
-    is_new = books.recent_keys.is_new
-    for command in commands:
-        if not is_new(command.key):
-            keys.append(command.key)
-        if is_used:
-            keys += four_eyes.more_keys(command)
-        if type(command) is not Transfer or not transfers.is_at_hand(books, command):
-            yield command
 
 
 def load_wanted(connection: Connection, ledger_id: int, books: Books, wants: Wants) -> None:

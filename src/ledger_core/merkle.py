@@ -56,6 +56,11 @@ def leaf_hash(data: bytes) -> bytes:
     return sha256(_LEAF_PREFIX + data).digest()
 
 
+def leaf_hashes(leaves: Iterable[bytes]) -> list[bytes]:
+    """As ``leaf_hash``, of many."""
+    return [sha256(_LEAF_PREFIX + data).digest() for data in leaves]
+
+
 def extend(frontier: Frontier, leaf_hashes: Iterable[bytes]) -> Frontier:
     """Frontier after ``leaf_hashes`` (see ``leaf_hash``) are added in order.
 

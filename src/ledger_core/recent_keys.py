@@ -5,6 +5,7 @@ are ordered by time (UUIDs of version 7) lie in the stretch as long as they are 
 were made; all others are looked up as ever. Keys are compared by their bytes, here as in the index.
 """
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 # Some 9 MB. Half of them are forgotten at a time, and looked up from then on.
@@ -41,12 +42,22 @@ class RecentKeys:
         """Whether no event can have this key; otherwise it may have been used."""
         return self.first < key < self.end and key not in self._used
 
+    def not_new(self, keys: Sequence[str]) -> list[str]:
+        """Those of the keys that may have been used."""
+        if not keys:
+            return []
+        if self.first < min(keys) and max(keys) < self.end and self._used.isdisjoint(keys):
+            return []  # The hot path.
+        return [key for key in keys if not self.is_new(key)]
+
     def add(self, key: str) -> None:
         """Take in a key that an event has now, or may have."""
-        if not self.first < key < self.end:
-            return
-        used = self._used
-        used.add(key)
+        self.update((key,))
+
+    def update(self, keys: Iterable[str]) -> None:
+        """Take in keys that events have now, or may have."""
+        first, end, used = self.first, self.end, self._used
+        used.update([key for key in keys if first < key < end])
         if len(used) > self._keys_max:
             ordered = sorted(used)
             # Half of them: a few keys far ahead of their time must not push out all others.

@@ -51,7 +51,7 @@ from ledger_core.errors import (
     ValidationFailed,
     VersionConflict,
 )
-from ledger_core.fields import is_key, require_key
+from ledger_core.fields import require_key
 from ledger_core.journal import JournalEntryPosted
 from ledger_core.log import Connection, Identity, NewEvent
 from ledger_core.refusals import CommandRefused, RefusalBounds
@@ -136,7 +136,7 @@ class Transaction:
         self._appends: list[NewEvent] = []
         self.identities: list[Identity] = []
         # Key -> the event it already led to, in the log or in this transaction.
-        self.known: dict[str, events.Recorded] = {}
+        self.known: dict[str, events.Recorded | Outcome] = {}
         self.decided: dict[int, events.Recorded] = {}
 
     @property
@@ -202,42 +202,46 @@ class Transaction:
     def _decide_all(self, submission: Submission) -> list[Outcome]:
         """Decide the commands of a submission in its mode."""
         outcomes: list[Outcome] = []
-        mode, actor = submission.mode, submission.actor
+        commands, mode, actor = submission.commands, submission.mode, submission.actor
         savepoint = self._books.savepoint()
         counts = len(self._appends), len(self.identities)
         is_final = mode != "atomic" and not submission.dry_run and submission.if_match is None
-        for index, command in enumerate(submission.commands):
+        while (index := len(outcomes)) < len(commands):
             if is_final and len(self._appends) >= STREAM_EVENTS:
                 self.hand_on()
-            outcome = self._plain(command, actor) if type(command) is Transfer else None
-            if outcome is not None:
-                outcomes.append(outcome)
-                continue
-            outcome = self._command(command, actor)
-            if mode == "atomic" and four_eyes.waits(command, outcome.event):
-                outcome = self._refused(ApprovalNeeded())
-            if (
-                mode == "atomic"
-                and outcome.status == "replayed"
-                and outcome.position > savepoint[1]
-            ):
-                outcome = self._refused(RepeatedInBatch())
+            command = commands[index]
+            if type(command) is Transfer:
+                some = commands[index : index + STREAM_EVENTS]
+                plain = self._plain(some, actor, is_final=is_final)
+                if plain:
+                    outcomes += plain
+                    continue
+            outcome = self._in_mode(command, submission, savepoint[1])
             outcomes.append(outcome)
-            if outcome.error is None:
+            if outcome.error is None or mode == "each":
                 continue
-            if mode != "atomic":
-                self._record_refusal(command, outcome.error, actor)
-            if mode == "each":
-                continue
-            rest = len(submission.commands) - index - 1
+            rest = len(commands) - index - 1
             if mode == "stop_on_error":
-                outcomes.extend([self._refused(NotAttempted(item=index))] * rest)
-                break
+                return outcomes + [self._refused(NotAttempted(item=index))] * rest
             self._undo(savepoint, counts)
             outcome = self._refused(_without_undone(outcome.error, self._books.position))
             failed = self._refused(BatchFailed(item=index))
             return [failed] * index + [outcome] + [failed] * rest
         return outcomes
+
+    def _in_mode(self, command: Command, submission: Submission, begun_at: int) -> Outcome:
+        """Decide one command of a submission that was begun at a position."""
+        mode, actor = submission.mode, submission.actor
+        outcome = self._command(command, actor)
+        if mode != "atomic":
+            if outcome.error is not None:
+                self._record_refusal(command, outcome.error, actor)
+            return outcome
+        if four_eyes.waits(command, outcome.event):
+            return self._refused(ApprovalNeeded())
+        if outcome.status == "replayed" and outcome.position > begun_at:
+            return self._refused(RepeatedInBatch())
+        return outcome
 
     def _undo(self, savepoint: tuple[int, int], counts: tuple[int, int]) -> None:
         """Take back what an atomic submission had decided."""
@@ -248,22 +252,31 @@ class Transaction:
         self.known = {key: item for key, item in self.known.items() if item.position <= last}
         self.decided = {at: item for at, item in self.decided.items() if at <= last}
 
-    def _plain(self, command: Transfer, actor: str) -> Outcome | None:
-        """Decide a transfer that nothing is special about; ``None`` where something is.
+    def _plain(self, commands: Sequence[Command], actor: str, *, is_final: bool) -> list[Outcome]:
+        """Decide and record transfers that nothing is special about, up to the first other command.
 
-        The hot path: all that ``_command`` does comes to nothing else here.
+        The hot path: all that ``_command`` does comes to nothing else here. What ``is_final`` is
+        never taken back.
         """
-        books, key = self._books, command.key
-        if key in self.known or not is_key(key) or four_eyes.is_used(books):
-            return None
-        found = transfers.decide_plain(books, command)
-        if found is None:
-            return None
-        event, after = found
-        position = books.record_movement(after)
-        self._append(event, position, key, actor)
-        self.known[key] = events.Recorded(position, books.recorded_at, event)
-        return Outcome("recorded", position, books.recorded_at, event)
+        books = self._books
+        if four_eyes.is_used(books):
+            return []
+        position, recorded_at = books.position, books.recorded_at
+        entries = transfers.book_plain(books, commands, self.known, is_final=is_final)
+        keys = [command.key for command in commands[: len(entries)]]
+        outcomes = [
+            Outcome("recorded", at, recorded_at, entry)
+            for at, entry in enumerate(entries, position + 1)
+        ]
+        self.known.update(zip(keys, outcomes, strict=True))
+        books.recent_keys.update(keys)
+        name, version = events.ENTRY_NAME
+        tags = [events.tags_of(entry, 0) for entry in entries]
+        self._appends += [
+            NewEvent(name, version, about, key, actor, data)
+            for about, key, data in zip(tags, keys, map(events.encode, entries), strict=True)
+        ]
+        return outcomes
 
     def _command(
         self,
@@ -413,12 +426,13 @@ class Transaction:
         asked = asked_of(command) | {"key": command.key}
         self._record(CommandRefused(asked, error.code, dict(error.seen), unrecorded), None, actor)
 
-    def _again(self, command: Command, first: events.Recorded) -> Outcome:
+    def _again(self, command: Command, first: events.Recorded | Outcome) -> Outcome:
         """The first answer once more, if the content is the same.
 
         Raises:
             IdempotencyConflict: naming the fields that differ and the first event's position.
         """
+        assert first.event is not None  # noqa: S101 - an outcome that is known is an entry's
         fields = self._differences(command, first.event)
         fields += four_eyes.differing_voter(self._books, command, first.event)
         if fields:
@@ -486,7 +500,7 @@ def _without_undone(error: LedgerError, position: int) -> LedgerError:
     return error
 
 
-def _told(status: Status, recorded: events.Recorded) -> Outcome:
+def _told(status: Status, recorded: events.Recorded | Outcome) -> Outcome:
     """The outcome of a command whose event this is; that nothing changed is no event to show."""
     event = None if isinstance(recorded.event, NothingChanged) else recorded.event
     if status == "recorded" and isinstance(event, ApprovalRequested):

@@ -4,9 +4,10 @@ The command names the account to debit and the account to credit. Between two cu
 liabilities of the bank) the payer is debited and the payee credited.
 """
 
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
-from ledger_core.accounts import Account, posted
+from ledger_core.accounts import posted_plainly
 from ledger_core.booking import (
     Balancing,
     EntryFields,
@@ -19,7 +20,7 @@ from ledger_core.booking import (
     require_fields,
 )
 from ledger_core.errors import SameAccount
-from ledger_core.fields import require_id
+from ledger_core.fields import is_key, require_id
 from ledger_core.journal import JournalEntryPosted, Posting
 from ledger_core.money import is_whole, minor_from_text, whole_from_text
 from ledger_core.period import PERIOD_ID, is_open_today
@@ -97,37 +98,40 @@ def is_at_hand(books: "Books", command: Transfer) -> bool:
     )
 
 
-def decide_plain(
-    books: "Books", command: Transfer
-) -> tuple[JournalEntryPosted, tuple[Account, Account]] | None:
-    """The entry of a transfer that nothing is special about, and the accounts after it.
+def book_plain(
+    books: "Books", commands: Sequence[object], known: Container[str], *, is_final: bool
+) -> list[JournalEntryPosted]:
+    """Book transfers that nothing is special about, up to the first command that is not such a one.
 
-    The hot path: what ``decide`` comes to where the command names nothing but accounts, amount and
-    currency, the accounts have no blocks, ceilings or groups, and nothing refuses it. ``None``
-    where that is not so; then ``decide`` has to tell.
+    The hot path: what key checks, ``decide`` and ``Books.record`` come to where the key was not
+    used, the command names nothing but accounts, amount and currency, the accounts have no blocks,
+    ceilings or groups, and nothing refuses it. Returns the entries of the first commands, one
+    position each from the next on. The books have taken them in; what ``is_final`` cannot be rolled
+    back.
     """
-    debit = books.accounts.get(command.debit_account_id)
-    credit = books.accounts.get(command.credit_account_id)
-    currency, amount = command.currency, command.amount
-    if (
-        debit is None
-        or credit is None
-        or debit is credit
-        or not (debit.terms.takes_any(currency) and credit.terms.takes_any(currency))
-        or not _is_plain(command)
-        or not is_whole(amount)
-        or amount == "0"
-        or not is_open_today(books.kept("period", PERIOD_ID), books.recorded_at)
-    ):
-        return None
-    amount_minor, position = int(amount), books.position + 1
-    out = Posting(command.debit_account_id, "debit", amount_minor, currency)
-    into = Posting(command.credit_account_id, "credit", amount_minor, currency)
-    after = posted(debit, out, position), posted(credit, into, position)
-    for account in after:
-        if account.terms.limit_minor is not None and (account.available_minor or 0) < 0:
-            return None
-    return JournalEntryPosted("transfer", (out, into)), after
+    booked: list[JournalEntryPosted] = []
+    if not is_open_today(books.kept("period", PERIOD_ID), books.recorded_at):
+        return booked
+    accounts, position = books.accounts, books.position
+    for command in _plain(commands, known):
+        debit = accounts.get(command.debit_account_id)
+        credit = accounts.get(command.credit_account_id)
+        if debit is None or credit is None or debit is credit:
+            break
+        amount_minor, currency = int(command.amount), command.currency
+        out = Posting(command.debit_account_id, "debit", amount_minor, currency)
+        into = Posting(command.credit_account_id, "credit", amount_minor, currency)
+        payer = posted_plainly(debit, out, position + 1)
+        payee = posted_plainly(credit, into, position + 1)
+        if payer is None or payee is None:
+            break
+        position += 1
+        if not is_final:
+            books.note_accounts(out.account_id, into.account_id)
+        accounts[out.account_id], accounts[into.account_id] = payer, payee
+        booked.append(JournalEntryPosted("transfer", (out, into)))
+    books.position = position
+    return booked
 
 
 def command_of(event: JournalEntryPosted) -> Transfer:
@@ -142,17 +146,35 @@ def command_of(event: JournalEntryPosted) -> Transfer:
     )
 
 
-def _is_plain(command: Transfer) -> bool:
-    """Whether the command says nothing beside accounts, amount and currency."""
-    return (
-        command.value_date is None
-        and command.entry_id is None
-        and command.reference is None
-        and command.description is None
-        and command.metadata is None
-        and command.code is None
-        and command.if_version is None
-        and command.if_balance is None
-        and command.balancing is None
-        and not command.force
-    )
+def _plain(commands: Sequence[object], known: Container[str]) -> list[Transfer]:
+    """The first commands, as far as each says nothing but accounts, amount and currency.
+
+    Keys and amounts are well formed, and no key was used before.
+    """
+    plain: list[Transfer] = []
+    keys: set[str] = set()
+    for command in commands:
+        if type(command) is not Transfer:
+            break
+        key, amount = command.key, command.amount
+        if (
+            command.value_date is not None
+            or command.entry_id is not None
+            or command.reference is not None
+            or command.description is not None
+            or command.metadata is not None
+            or command.code is not None
+            or command.if_version is not None
+            or command.if_balance is not None
+            or command.balancing is not None
+            or command.force
+            or not is_whole(amount)
+            or amount == "0"
+            or not is_key(key)
+            or key in known
+            or key in keys
+        ):
+            break
+        keys.add(key)
+        plain.append(command)
+    return plain

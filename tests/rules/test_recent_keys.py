@@ -27,6 +27,8 @@ def test_no_used_key_is_ever_called_new(
         assert not recent.is_new(key)
     for key in used:
         assert not recent.is_new(key)
+    several = [asked, *used[:2]]
+    assert recent.not_new(several) == [key for key in several if not recent.is_new(key)]
     if recent.is_new(asked):
         assert asked not in used
         assert ends[0] < asked < ends[1]

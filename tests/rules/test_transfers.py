@@ -14,6 +14,7 @@ from ledger_core.account_terms import CloseAccount
 from ledger_core.accounts import AccountOpened, BlockEffect
 from ledger_core.blocks import FreezeAccount
 from ledger_core.booking import BalanceCondition, Bounds
+from ledger_core.books import Books
 from ledger_core.deposits import Channel, channel_account_id
 from ledger_core.errors import (
     AccountIsBlocked,
@@ -72,14 +73,39 @@ def test_a_transfer_debits_the_payer_and_credits_the_payee() -> None:
 PLAIN = opened("A", limit="10"), opened("B", account_type="asset"), deposited("A", 100)
 
 
+def plainly(books: Books, *some: Transfer) -> tuple[JournalEntryPosted, ...]:
+    """What the short way books of these transfers, which nothing else had a chance to."""
+    keyed = [with_field(item, "key", f"key-{at}") for at, item in enumerate(some)]
+    savepoint = books.savepoint()
+    booked = transfers.book_plain(books, keyed, (), is_final=False)
+    books.rollback(savepoint)
+    return tuple(booked)
+
+
+def test_the_short_way_ends_before_what_is_special() -> None:
+    """What comes before is booked, each on what the one before left; the rest is left alone."""
+    books = given(*PLAIN).books
+    some = [transfer("A", "B", 100), transfer("A", "B", 10), transfer("A", "B", 1)]
+    assert [entry.postings[0].amount_minor for entry in plainly(books, *some)] == [100, 10]
+    assert books.accounts["A"].posted_minor == 100
+
+
+@pytest.mark.parametrize("key", ["", "a b", "\u00e9", "k" * 256, "used"])
+def test_a_key_that_is_malformed_or_used_is_special(key: str) -> None:
+    """So is one that a transfer just before has."""
+    books = given(*PLAIN).books
+    command = with_field(transfer("A", "B", 1), "key", key)
+    assert not transfers.book_plain(books, [command], {"used"}, is_final=True)
+    twice = [with_field(transfer("A", "B", 1), "key", "k")] * 2
+    assert len(transfers.book_plain(books, twice, (), is_final=True)) == 1
+
+
 @pytest.mark.parametrize("amount_minor", [1, 109, 110])
 def test_a_plain_transfer_is_decided_the_short_way(amount_minor: int) -> None:
     """Nothing said but accounts, amount and currency, and nothing in its way."""
     books = given(*PLAIN).books
     command = transfer("A", "B", amount_minor)
-    found = transfers.decide_plain(books, command)
-    assert found is not None
-    assert (found[0],) == transfers.decide(books, command)
+    assert plainly(books, command) == transfers.decide(books, command)
 
 
 @pytest.mark.parametrize(
@@ -118,15 +144,15 @@ def test_whatever_is_special_is_decided_the_long_way(
     happened: tuple["Command", ...], command: Transfer
 ) -> None:
     """The short way has no answer of its own to anything that a rule might have a say in."""
-    assert transfers.decide_plain(given(*PLAIN, *happened).books, command) is None
+    assert plainly(given(*PLAIN, *happened).books, command) == ()
 
 
 def test_a_closed_period_does_not_stop_todays_plain_transfers() -> None:
     """Unless it comes to include today, by a clock that went back."""
     books = given(*PLAIN, ClosePeriod(through=date(2025, 6, 30))).books
-    assert transfers.decide_plain(books, transfer("A", "B", 1)) is not None
+    assert plainly(books, transfer("A", "B", 1))
     books.recorded_at = datetime(2025, 6, 30, 23, tzinfo=UTC)
-    assert transfers.decide_plain(books, transfer("A", "B", 1)) is None
+    assert plainly(books, transfer("A", "B", 1)) == ()
 
 
 def test_a_deposit_opens_the_channels_account_once() -> None:
