@@ -160,14 +160,14 @@ AccountEvent = (
 Movement = JournalEntryPosted | HoldEvent
 
 
-class Block(msgspec.Struct, frozen=True, order=True):
+class Block(msgspec.Struct, frozen=True, order=True, gc=False):
     """A block in force: why, and which side it forbids."""
 
     cause: str
     effect: BlockEffect
 
 
-class Holder(msgspec.Struct, frozen=True, order=True):
+class Holder(msgspec.Struct, frozen=True, order=True, gc=False):
     """A customer's role on an account."""
 
     customer_id: str

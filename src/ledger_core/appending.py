@@ -16,7 +16,7 @@ from ledger_core.log import Connection, Head, Identity, NewEvent, leaf_of, micro
 # database to be at work while Python is.
 STREAM_EVENTS = 128
 # Up to so many are cheaper to parse as one statement than two more round trips.
-STATEMENT_EVENTS_MAX = 64
+STATEMENT_EVENTS_MAX = 32
 
 _EVENT_COLUMNS = (
     "ledger_id, position, recorded_at, type, version, tags, command_key, actor, data, leaf_hash"

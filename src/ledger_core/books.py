@@ -121,6 +121,8 @@ class Books:
         "due_known_until",
         "entries",
         "evict_again_at",
+        "evicted_at",
+        "has_groups",
         "position",
         "recent_keys",
         "recorded_at",
@@ -135,6 +137,8 @@ class Books:
         self.position = 0
         self.recorded_at = _EPOCH
         self.accounts: dict[str, Account] = {}
+        # Whether any account in memory may be in a group, which is then needed too.
+        self.has_groups = False
         self.customers: dict[str, Customer] = {}
         self.units: dict[str, int] = {}
         self.entries: dict[str, EntryFacts] = {}
@@ -151,6 +155,8 @@ class Books:
         self._due_order: list[tuple[datetime, Place]] = []
         # How much must be in memory before it is worth looking for what can be forgotten.
         self.evict_again_at = 0
+        # The position at which something was forgotten last.
+        self.evicted_at = 0
         # Which idempotency keys were used lately: see ``loading``.
         self.recent_keys = RecentKeys()
         self.caller = NOBODY
@@ -276,10 +282,9 @@ class Books:
     def _record_other(self, event: Event, position: int) -> None:
         """Take in an event on one account's terms or one customer's profile."""
         if isinstance(event, AccountEvent) and not isinstance(event, AccountOpened):
-            before = self.accounts[event.account_id]
-            self._set(
-                self.accounts, event.account_id, account_rules.evolve(before, event, position)
-            )
+            after = account_rules.evolve(self.accounts[event.account_id], event, position)
+            self._set(self.accounts, event.account_id, after)
+            self.has_groups = self.has_groups or bool(after.terms.groups)
 
     def _record_entry(self, event: JournalEntryPosted, position: int) -> None:
         """Take in an entry: the hot path."""
@@ -352,6 +357,11 @@ class Books:
             if state is None or state.last_position < position:
                 self.keep(place, keeper.evolve(state, event, position, self.recorded_at))
 
+    def hold(self, account: Account) -> None:
+        """Have an account in memory as the log or its snapshot has it. Cannot be rolled back."""
+        self.accounts[account.terms.account_id] = account
+        self.has_groups = self.has_groups or bool(account.terms.groups)
+
     def keep(self, place: Place, state: State) -> None:
         """Hold a state in memory as the log or its snapshot has it. Cannot be rolled back."""
         self.states[place] = state
@@ -388,7 +398,7 @@ class Books:
             account = account_rules.moved(account, event, position)
         else:
             account = account_rules.evolve(account, event, position)
-        self.accounts[account_id] = account
+        self.hold(account)
 
     def savepoint(self) -> tuple[int, int]:
         """A mark that ``rollback`` can return to."""

@@ -25,7 +25,9 @@ _CUSTOM_PLANS = {"plan_cache_mode": "force_custom_plan"}
 _PLANNING: dict[Role, dict[str, str]] = {
     "ledger_writer": {**_CUSTOM_PLANS, "enable_seqscan": "off"},
     "ledger_projector": _CUSTOM_PLANS,
-    "ledger_reader": _CUSTOM_PLANS,
+    # A page of a statement must not take two more processes of a small server; and where plans may
+    # be parallel, reading all lines looks cheaper than an index does.
+    "ledger_reader": {**_CUSTOM_PLANS, "max_parallel_workers_per_gather": "0"},
 }
 
 

@@ -78,7 +78,7 @@ class JournalEntryPosted(msgspec.Struct, frozen=True, omit_defaults=True, gc=Fal
     asked: dict[str, Any] | None = None
 
 
-class HoldPlaced(msgspec.Struct, frozen=True, omit_defaults=True):
+class HoldPlaced(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """``amount_minor`` was reserved: it will be debited to one account and credited to another.
 
     It is 0 only where a balancing hold found nothing to reserve.
@@ -103,7 +103,7 @@ class HoldPlaced(msgspec.Struct, frozen=True, omit_defaults=True):
     asked: dict[str, Any] | None = None
 
 
-class HoldReleased(msgspec.Struct, frozen=True, omit_defaults=True):
+class HoldReleased(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a hold still held (``amount_minor``, 0 or more) was freed without being captured.
 
     ``cause``: it was voided, it expired at ``due_at`` (however late that was recorded), or a

@@ -5,9 +5,10 @@ since is in them, and only what the snapshots have in its present state is ever 
 miss means that no event since concerns the account, and its one stored row is the whole truth.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from itertools import islice
+from typing import Any, TypeVar
 
 from ledger_core import (
     events,
@@ -20,26 +21,27 @@ from ledger_core import (
     transfers,
 )
 from ledger_core.account_limits import LimitChange
-from ledger_core.accounts import Account, accounts_of
+from ledger_core.accounts import accounts_of
 from ledger_core.approvals import ApproveRequest
 from ledger_core.books import Books, EntryFacts, Wants
 from ledger_core.commands import Command, RequestApproval
-from ledger_core.customers import Customer, CustomerErased, CustomerProfileChanged
+from ledger_core.customers import CustomerErased, CustomerProfileChanged
 from ledger_core.errors import LedgerBusy
 from ledger_core.fields import ENTRY_PREFIX, can_exist, position_of
 from ledger_core.group import Group
 from ledger_core.holds import Hold
 from ledger_core.journal import JournalEntryPosted
+from ledger_core.kept import Place
 from ledger_core.log import Connection, Head
 from ledger_core.recent_keys import RecentKeys
 from ledger_core.standing_orders import ChangeOrder, RunOrder
 from ledger_core.template import Template
-from ledger_core.transfers import Transfer
 
-# Accounts, and customers as many: about 700 bytes an account, 350 MB at the most.
+# What is held in memory at the most, 500 MB in all: some 750 bytes an account (with one holder),
+# 400 a customer, 700 a kept state.
 ACCOUNTS_CACHED_MAX = 500_000
-# Kept states are about as large as accounts.
-STATES_CACHED_MAX = 200_000
+CUSTOMERS_CACHED_MAX = 150_000
+STATES_CACHED_MAX = 100_000
 # What falls due within this time is held in memory, so that the clock alone tells.
 DUE_HORIZON = timedelta(minutes=10)
 DUE_LOADED_MAX = 20_000
@@ -47,7 +49,7 @@ DUE_LOADED_MAX = 20_000
 _ON_ORDERS = (RunOrder, ChangeOrder)
 _RESIDENT = tuple(keeper.kind for keeper in kept.KEEPERS.values() if keeper.resident)
 
-_Dated = TypeVar("_Dated", Account, Customer)
+_Name = TypeVar("_Name")
 
 
 def first_load(connection: Connection, ledger_id: int, books: Books) -> None:
@@ -133,9 +135,7 @@ def load(
     keys = books.recent_keys.not_new([command.key for command in commands])
     if four_eyes.is_used(books):
         keys += [key for command in commands for key in four_eyes.more_keys(command)]
-    for command in commands:
-        if type(command) is Transfer and transfers.is_at_hand(books, command):  # The hot path.
-            continue
+    for command in transfers.not_at_hand(books, commands):
         command.needs(wants)
         asked = command.command if isinstance(command, RequestApproval) else command
         if isinstance(asked, _ON_ORDERS):
@@ -192,7 +192,7 @@ def load_state(connection: Connection, ledger_id: int, books: Books, wants: Want
             raise LedgerBusy(reason="projections_behind")
         named = [name for name in missing if can_exist(name)]
         for account in snapshots.load_accounts(connection, ledger_id, named):
-            books.accounts[account.terms.account_id] = account
+            books.hold(account)
     missing = [name for name in wants.customers if name not in books.customers]
     if missing:
         named = [name for name in missing if can_exist(name)]
@@ -213,16 +213,29 @@ def at_positions(
 
 
 def evict(connection: Connection, ledger_id: int, books: Books) -> None:
-    """Forget what is longest untouched and stands in the snapshots in its present state."""
-    accounts = max(len(books.accounts), len(books.customers))
-    if accounts <= ACCOUNTS_CACHED_MAX and len(books.states) <= STATES_CACHED_MAX:
+    """Forget some of what stands in the snapshots in its present state, where there is too much."""
+    if (
+        len(books.accounts) <= ACCOUNTS_CACHED_MAX
+        and len(books.customers) <= CUSTOMERS_CACHED_MAX
+        and len(books.states) <= STATES_CACHED_MAX
+    ):
         return
     if _size(books) < books.evict_again_at:
         return
     stored = snapshots.position(connection, ledger_id)
-    _forget_oldest(books.accounts, stored)
-    _forget_oldest(books.customers, stored)
-    _forget_states(books, stored)
+    soon, due = books.due_known_until, books.due
+
+    def may_go(place: Place) -> bool:
+        """Whether the kept state is neither resident nor due soon."""
+        due_at = due.get(place)
+        return place[0] not in _RESIDENT and (due_at is None or due_at > soon)
+
+    used_after = books.evicted_at
+    _forget(books.accounts, ACCOUNTS_CACHED_MAX, stored, used_after)
+    _forget(books.customers, CUSTOMERS_CACHED_MAX, stored, used_after)
+    for place in _forget(books.states, STATES_CACHED_MAX, stored, used_after, may_go):
+        due.pop(place, None)
+    books.evicted_at = books.position
     # Where little could be forgotten (the views are behind), looking again at once would not help.
     books.evict_again_at = _size(books) + min(ACCOUNTS_CACHED_MAX, STATES_CACHED_MAX) // 20
 
@@ -306,31 +319,31 @@ def by_key(connection: Connection, ledger_id: int, keys: list[str]) -> dict[str,
     }
 
 
-def _forget_oldest(cached: dict[str, _Dated], stored: int) -> None:
-    """Leave three quarters of what may be cached, but forget nothing newer than ``stored``."""
-    by_age = sorted(cached.items(), key=lambda item: item[1].last_position)
-    for name, item in by_age[: max(0, len(by_age) - ACCOUNTS_CACHED_MAX * 3 // 4)]:
-        if item.last_position > stored:
-            break
-        del cached[name]
+def _forget(
+    cached: dict[_Name, Any],
+    most: int,
+    stored: int,
+    used_after: int,
+    may_go: Callable[[_Name], bool] = lambda _: True,
+) -> list[_Name]:
+    """Leave a little less than ``most``; the names of what was forgotten.
 
-
-def _forget_states(books: Books, stored: int) -> None:
-    """As ``_forget_oldest``, for kept states that are neither resident nor due soon."""
-    excess = len(books.states) - STATES_CACHED_MAX * 3 // 4
-    if excess <= 0:
-        return
-    soon = books.due_known_until
-    by_age = sorted(books.states.items(), key=lambda item: item[1].last_position)
-    for place, state in by_age:
-        if state.last_position > stored or excess <= 0:
-            break
-        due_at = books.due.get(place)
-        if place[0] in _RESIDENT or (due_at is not None and due_at <= soon):
-            continue
-        del books.states[place]
-        books.due.pop(place, None)
-        excess -= 1
+    Goes round, a part at a time: what was touched ``used_after`` that position gets another round,
+    as long as that leaves enough to forget. Nothing newer than ``stored`` is forgotten.
+    """
+    gone: list[_Name] = []
+    excess = len(cached) - most + most // 20
+    for spared_after in (used_after, stored):
+        for name in list(islice(cached, 4 * max(excess, 0))):
+            item = cached.pop(name)
+            if item.last_position > min(stored, spared_after) or not may_go(name):
+                cached[name] = item  # At the end of the round.
+                continue
+            gone.append(name)
+            excess -= 1
+            if excess <= 0:
+                return gone
+    return gone
 
 
 def _wants_of_event(item: events.Recorded, wants: Wants) -> None:

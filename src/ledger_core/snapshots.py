@@ -7,6 +7,8 @@ object loaded here is right as of its own ``last_position``.
 
 from collections.abc import Collection
 from datetime import datetime
+from sys import intern
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -15,6 +17,10 @@ from ledger_core.accounts import Account, Block, Holder, Terms
 from ledger_core.customers import Customer
 from ledger_core.kept import Place, State
 from ledger_core.log import Connection
+
+if TYPE_CHECKING:
+    from ledger_core.accounts import AccountStatus, AccountType
+    from ledger_core.journal import Side
 
 _BLOCKS = msgspec.json.Decoder(tuple[Block, ...])
 _HOLDERS = msgspec.json.Decoder(tuple[Holder, ...])
@@ -51,16 +57,19 @@ def load_accounts(
 
 
 def account_of(row: tuple) -> Account:  # type: ignore[type-arg]
-    """The account behind a row of ``views.accounts``, columns in the order of ``load_accounts``."""
+    """The account behind a row of ``views.accounts``, columns in the order of ``load_accounts``.
+
+    What many accounts share is in memory once.
+    """
     terms = Terms(
         account_id=row[0],
         account_no=row[1],
-        account_type=row[2],
-        currency=row[3],
+        account_type=cast("AccountType", intern(row[2])),
+        currency=intern(row[3]),
         scale=row[4],
-        normal_side=row[5],
+        normal_side=cast("Side", intern(row[5])),
         opened_at=row[6],
-        status=row[7],
+        status=cast("AccountStatus", intern(row[7])),
         limit_minor=None if row[8] is None else int(row[8]),
         code=row[9],
         name=row[10],

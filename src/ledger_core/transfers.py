@@ -5,7 +5,7 @@ liabilities of the bank) the payer is debited and the payee credited.
 """
 
 from collections.abc import Container, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ledger_core.accounts import posted_plainly
 from ledger_core.booking import (
@@ -81,21 +81,21 @@ def decide(books: "Books", command: Transfer) -> tuple[JournalEntryPosted, ...]:
     return (entry,) if amount_minor else ()
 
 
-def is_at_hand(books: "Books", command: Transfer) -> bool:
-    """Whether all that the transfer ``needs`` is in memory."""
-    accounts = books.accounts
-    debit = accounts.get(command.debit_account_id)
-    credit = accounts.get(command.credit_account_id)
-    return (
-        debit is not None
-        and credit is not None
-        and not debit.terms.groups
-        and not credit.terms.groups
-        and command.entry_id is None
-        and command.reference is None
-        and command.if_version is None
-        and command.if_balance is None
-    )
+def not_at_hand(books: "Books", commands: Sequence[Any]) -> list[Any]:
+    """The commands but for those transfers whose every need is in memory already: the hot path."""
+    accounts, grouped = books.accounts, books.has_groups
+    return [
+        command
+        for command in commands
+        if grouped
+        or type(command) is not Transfer
+        or command.debit_account_id not in accounts
+        or command.credit_account_id not in accounts
+        or command.entry_id is not None
+        or command.reference is not None
+        or command.if_version is not None
+        or command.if_balance is not None
+    ]
 
 
 def book_plain(

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -197,6 +197,65 @@ def test_a_full_queue_refuses_at_once(bank: World, monkeypatch: pytest.MonkeyPat
     assert bank.posted("B") == [4]
 
 
+def test_submissions_that_came_together_are_one_transaction(
+    bank: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What does not fit into the queue hears so itself; a writer that stops takes nothing."""
+    monkeypatch.setattr(writer_module, "QUEUE_COMMANDS_MAX", 3)
+    transactions: list[int] = []
+
+    def execute(submissions: Sequence[Submission]) -> list[list[Outcome]]:
+        """Count the transactions."""
+        transactions.append(len(submissions))
+        return bank.main.execute(submissions)
+
+    writer = Writer(execute, bank.main.close, "test")
+    items: list[tuple[Submission, Future[list[Outcome]]]] = [
+        (Submission((transfer("A", "B", 1, key=key),), "a"), Future()) for key in "12345"
+    ]
+    writer.submit_all(items)
+    assert [answers(future.result(20)) for _, future in items[:3]] == [["recorded"]] * 3
+    for _, future in items[3:]:
+        with pytest.raises(LedgerBusy) as refusal:
+            future.result(20)
+        assert refusal.value.seen == {"reason": "queue_full"}
+    writer.stop()
+    with pytest.raises(LedgerBusy):
+        writer.submit_all(items)
+    assert transactions == [3]
+    assert bank.posted("B") == [3]
+
+
+def test_the_writer_waits_a_moment_for_half_of_those_it_answered(
+    bank: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After four answers two are a transaction; one is after that moment, or at the end."""
+    monkeypatch.setattr(writer_module, "GATHER_S", 60)
+    transactions: list[int] = []
+
+    def execute(submissions: Sequence[Submission]) -> list[list[Outcome]]:
+        """Count the transactions."""
+        transactions.append(len(submissions))
+        return bank.main.execute(submissions)
+
+    writer = Writer(execute, bank.main.close, "test")
+
+    def items(*keys: str) -> list[tuple[Submission, Future[list[Outcome]]]]:
+        """One transfer a key."""
+        return [(Submission((transfer("A", "B", 1, key=key),), "a"), Future()) for key in keys]
+
+    four, one, other, last = items(*"1234"), items("5"), items("6"), items("7")
+    writer.submit_all(four)
+    assert answers(four[-1][1].result(20)) == ["recorded"]
+    writer.submit_all(one)
+    writer.submit_all(other)
+    assert answers(one[0][1].result(20)) == answers(other[0][1].result(20)) == ["recorded"]
+    writer.submit_all(last)
+    writer.stop()
+    assert answers(last[0][1].result(0)) == ["recorded"]
+    assert transactions == [4, 2, 1]
+
+
 def test_a_ledger_that_is_not_there_is_said_to_be_missing(world: World) -> None:
     """Nothing is created by naming it."""
     ledger = Ledger(world.connect, 99, world.clock, world.vault)
@@ -247,7 +306,8 @@ def test_what_was_forgotten_is_loaded_again(
 
 
 def test_forgotten_customers_are_loaded_again(bank: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Customers take no more room than accounts do, and who was erased stays so."""
+    """Customers take no more room than they may, and who was erased stays so."""
+    monkeypatch.setattr(loading_module, "CUSTOMERS_CACHED_MAX", 4)
     monkeypatch.setattr(loading_module, "ACCOUNTS_CACHED_MAX", 4)
     for number in range(12):
         name = f"c{number}"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy
@@ -20,8 +21,11 @@ from projections.balance_queries import Filters, balance, balances
 from projections.customer_queries import customer, customers
 from projections.flag_queries import flags
 from projections.reading import NOW, AsOf, PositionAhead
-from projections.statement_queries import LineKey, StatementLine, statement
+from projections.statement_queries import StatementLine, statement
 from projections.trial_balance_queries import control_totals, trial_balance
+
+if TYPE_CHECKING:
+    from projections.statement_pages import LineKey
 
 FIRST, SECOND, THIRD = date(2026, 3, 1), date(2026, 3, 2), date(2026, 3, 3)
 

@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 from tests.postgres.ledger_harness import World
-from tests.rules.harness import deposited, opened, transfer
+from tests.rules.harness import captured, deposited, held, opened, transfer
 
 from ledger_core.errors import LedgerNotFound, ValidationFailed
 from ledger_core.events import UnknownEvent
 from ledger_core.log import Connection
 from ledger_core.risk_rules import SetRiskRule
-from projections import memory, runner
+from projections import batches, memory, runner
 from projections.folding import UnfoldableError
 from projections.registry import NAMES
 from projections.verification import verify
@@ -136,6 +136,71 @@ def test_what_a_runner_forgets_it_reads_back(
         pass
     assert _stands(world) == {head}
     assert world.count("SELECT count(*) FROM views.risk_flags WHERE rule = 'velocity'") == 2
+    assert verify(world.projector, world.ledger_id).ok
+
+
+@pytest.mark.parametrize(("characters", "batches_min"), [(10**6, 1), (1_000, 2), (1, 60)])
+def test_a_batch_is_taken_in_by_parts_and_bounded_by_its_size(
+    world: World, monkeypatch: pytest.MonkeyPatch, characters: int, batches_min: int
+) -> None:
+    """However it is cut, the views are the same; an account that several parts change, too."""
+    world.catch_up()
+    monkeypatch.setattr(batches, "PART_EVENTS_MAX", 7)
+    monkeypatch.setattr(batches, "PART_CHARACTERS", characters)
+    monkeypatch.setattr(batches, "BATCH_CHARACTERS_MAX", 8 * characters)
+    monkeypatch.setattr(memory, "ACTIVITIES_MAX", 0)
+    _transfers(world, 30)
+    world.run(held("A", "B", 7, "H", key="h"), captured("H", key="c"))
+    head = _transfers(world, 30, "later")
+    cache = runner.RunnerCache()
+    steps = [runner.advance(world.projector, world.ledger_id, limit=2, cache=cache)]
+    while step := runner.advance(world.projector, world.ledger_id, cache=cache):
+        steps.append(step)
+    assert (steps[0], sum(steps), _stands(world)) == (2, 62, {head})
+    assert batches_min <= len(steps) - 1 <= 2 * batches_min
+    assert verify(world.projector, world.ledger_id).ok
+
+
+def test_projections_are_rebuilt_together(world: World) -> None:
+    """From one reading; each is compared, each swapped, and what differed is repaired."""
+    _transfers(world, 40)
+    world.run(held("A", "B", 7, "H", key="h"))
+    head = world.catch_up()
+    world.projector.execute("UPDATE views.statement_lines SET kind = 'deposit' WHERE position = 9")
+    told: list[int] = []
+    names = sorted(NAMES)
+    reports = runner.rebuild_all(
+        world.projector, world.ledger_id, names, lambda done, _: told.append(done)
+    )
+    assert [(report.name, report.events, report.swapped) for report in reports] == [
+        (name, head, True) for name in names
+    ]
+    wrong = {report.name: report.differing_rows for report in reports if report.differing_rows}
+    assert wrong == {"statements": 2}
+    assert told == [head]
+    assert world.count("SELECT count(*) FROM views.projections WHERE live AND slot = 1") == 7
+    assert world.count("SELECT count(*) FROM views.accounts WHERE slot = 0") == 0
+    _transfers(world, 3, "after")
+    world.catch_up()
+    assert verify(world.projector, world.ledger_id).ok
+
+
+def test_projections_at_two_positions_are_rebuilt_each_to_its_own(world: World) -> None:
+    """Two readings then; none is brought further than it stood."""
+    head = _transfers(world, 12)
+    world.catch_up()
+    behind = next(item for item in runner.PROJECTIONS if item.name == "trial_balance")
+    world.projector.execute(f"DELETE FROM {behind.tables[0].fullname}".encode())
+    world.projector.execute("DELETE FROM views.projections WHERE name = 'trial_balance'")
+    runner.ensure_registered(world.projector, world.ledger_id)
+    runner.advance(world.projector, world.ledger_id, limit=7)
+    reports = runner.rebuild_all(world.projector, world.ledger_id, sorted(NAMES))
+    assert {report.name: report.events for report in reports} == {
+        **dict.fromkeys(NAMES, head),
+        "trial_balance": 7,
+    }
+    assert not any(report.differing_rows for report in reports)
+    world.catch_up()
     assert verify(world.projector, world.ledger_id).ok
 
 

@@ -1,0 +1,115 @@
+"""What an account's activity tells of a movement: whatever raises a flag is looked at."""
+
+from collections import deque
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ledger_core.accounts import AccountOpened, opened
+from ledger_core.risk_rules import WINDOW_MOVEMENTS
+from projections.memory import EARLIER_DAYS_MAX, Activity, Movement, Rule, Window, new_deposits
+from projections.risk_activity import suspected
+from projections.risk_rules import DEFAULT_RULES, Thresholds, detect
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+TODAY = NOON.date()
+TERMS = opened(AccountOpened("liability", "EUR", 0, "A"), 1, NOON - timedelta(days=10)).terms
+RULES: Mapping[str, Rule] = {
+    **DEFAULT_RULES,
+    "large_movement": Rule({"amount": 90}),
+    "structuring": Rule({"amount": 50, "margin_percent": 20, "count": 3, "days": 3}),
+    "rapid_in_and_out": Rule({"amount": 30, "share_percent": 80, "days": 2}),
+    "dormant_account_woken": Rule({"amount": 5, "days": 4}),
+    "velocity": Rule({"count": 3, "days": 2}),
+}
+LIMITS = Thresholds.of(RULES, 0)
+
+Booked = tuple[int, int, bool, int]
+"""Days from today, amount, whether it came in, and how many of the kind follow each other."""
+
+runs = st.lists(
+    st.tuples(
+        st.integers(-9, 3),
+        st.sampled_from([1, 4, 10, 30, 45, 95]),
+        st.booleans(),
+        st.sampled_from([1, 1, 1, 2, WINDOW_MOVEMENTS]),
+    ),
+    max_size=12,
+)
+
+
+def _movements(booked: list[Booked]) -> list[Movement]:
+    """The movements, one after another."""
+    return [
+        Movement(position, TODAY + timedelta(days), is_incoming, amount_minor, "deposit")
+        for position, (days, amount_minor, is_incoming, _) in enumerate(
+            (run for run in booked for _ in range(run[3])), start=1
+        )
+    ]
+
+
+@given(runs)
+@example([(0, 30, True, 1), (0, 1, True, WINDOW_MOVEMENTS), (0, 30, False, 1)])
+@example([(days, 10, False, 1) for days in (0, -1, -2, -3, -4, -3, -4, -3)])
+def test_no_movement_that_raises_a_flag_is_passed_over(booked: list[Booked]) -> None:
+    """Whatever was booked before, on whatever value dates, and however much of it."""
+    activity, recent = Activity(), deque[Movement](maxlen=WINDOW_MOVEMENTS)
+    deposits: list[Movement] = []
+    for movement in _movements(booked):
+        named = suspected(
+            LIMITS,
+            TERMS,
+            activity,
+            movement.value_date,
+            movement.amount_minor,
+            movement.is_incoming,
+        )
+        flags = detect(LIMITS, TERMS, recent, movement, NOON, (), deposits)
+        assert {flag.rule for flag in flags} <= set(named)
+        if LIMITS.is_just_below(movement):
+            deposits.append(movement)
+        recent.append(movement)
+        activity.add(movement.value_date, movement.amount_minor, movement.is_incoming)
+
+
+@given(runs, st.integers(-9, 3), st.integers(0, 5))
+def test_sums_of_days_are_exact_or_not_told(booked: list[Booked], last: int, days: int) -> None:
+    """Days that were forgotten make no sum; few days are never forgotten."""
+    activity = Activity()
+    for movement in _movements(booked):
+        activity.add(movement.value_date, movement.amount_minor, movement.is_incoming)
+    first, until = TODAY + timedelta(last - days), TODAY + timedelta(last)
+    found = activity.within(first, until)
+    seen = [item for item in _movements(booked) if first <= item.value_date <= until]
+    if found is None:
+        assert len({item.value_date for item in _movements(booked)}) > EARLIER_DAYS_MAX + 1
+        return
+    assert found == (
+        sum(not item.is_incoming for item in seen),
+        sum(item.amount_minor for item in seen if item.is_incoming),
+        sum(item.amount_minor for item in seen if not item.is_incoming),
+    )
+
+
+def test_a_small_movement_of_a_quiet_account_is_not_looked_at() -> None:
+    """That is nearly all: in, out, today or backdated."""
+    activity = Activity()
+    activity.add(TODAY, 4, is_incoming=True)
+    for value_date in (TODAY, TODAY - timedelta(30), date.min):
+        for is_incoming in (True, False):
+            assert suspected(LIMITS, TERMS, activity, value_date, 4, is_incoming) == []
+
+
+@given(runs)
+def test_a_window_knows_what_came_in_by_it(booked: list[Booked]) -> None:
+    """Of its movements alone: those that left it count no more."""
+    window, deposits = Window(), new_deposits()
+    for movement in _movements(booked):
+        window.append(movement)
+        deposits.append(movement)
+    assert window.movements == deposits
+    assert window.incoming_minor == sum(
+        movement.amount_minor for movement in window.movements if movement.is_incoming
+    )
