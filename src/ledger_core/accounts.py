@@ -174,7 +174,7 @@ class Holder(msgspec.Struct, frozen=True, order=True, gc=False):
     role: HolderRole
 
 
-class Terms(msgspec.Struct, frozen=True, gc=False):
+class Terms(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What changes seldom about an account."""
 
     account_id: str
@@ -200,7 +200,7 @@ class Terms(msgspec.Struct, frozen=True, gc=False):
         return self.limit_minor is not None or self.ceiling_minor is not None
 
 
-class Account(msgspec.Struct, frozen=True, gc=False):
+class Account(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """An account after some event: its terms and its sums, all in minor units and never negative.
 
     ``version`` counts the events that touched the account; ``last_position`` is the last of them.

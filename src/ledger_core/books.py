@@ -123,6 +123,7 @@ class Books:
         "evict_again_at",
         "evicted_at",
         "has_groups",
+        "packed",
         "position",
         "recent_keys",
         "recorded_at",
@@ -137,6 +138,8 @@ class Books:
         self.position = 0
         self.recorded_at = _EPOCH
         self.accounts: dict[str, Account] = {}
+        # Accounts that were not used lately, as ``loading`` packs them; none is in both.
+        self.packed: dict[str, bytes] = {}
         # Whether any account in memory may be in a group, which is then needed too.
         self.has_groups = False
         self.customers: dict[str, Customer] = {}

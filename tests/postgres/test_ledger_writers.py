@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from tests.postgres.ledger_harness import World, answers
-from tests.rules.harness import opened, transfer, withdrawn
+from tests.rules.harness import deposited, opened, transfer, withdrawn
 
 from ledger_core import loading as loading_module
 from ledger_core import writer as writer_module
@@ -276,12 +276,14 @@ def test_recorded_at_never_runs_backwards(bank: World) -> None:
     assert times[-3] == times[-4]
 
 
+@pytest.mark.parametrize("packed_max", [0, 3, 100])
 @pytest.mark.parametrize("caught_up_every", [1, 3, 1_000])
 def test_what_was_forgotten_is_loaded_again(
-    bank: World, monkeypatch: pytest.MonkeyPatch, caught_up_every: int
+    bank: World, monkeypatch: pytest.MonkeyPatch, caught_up_every: int, packed_max: int
 ) -> None:
     """With room for a few accounts only, answers stay right while projectors keep up or not."""
     monkeypatch.setattr(loading_module, "ACCOUNTS_CACHED_MAX", 8)
+    monkeypatch.setattr(loading_module, "ACCOUNTS_PACKED_MAX", packed_max)
     two = bank.ledger()
     names = [f"N{number}" for number in range(12)]
     for number, name in enumerate(names):
@@ -303,6 +305,30 @@ def test_what_was_forgotten_is_loaded_again(
         )
         assert answers(outcomes) == ["insufficient_funds", "recorded"]
     assert bank.posted("A", *names) == [1_000 - 12 * 10] + [0] * 12
+
+
+def test_a_packed_account_is_the_same_account(bank: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its terms, and whether or not its sums fit into 64 bits."""
+    monkeypatch.setattr(loading_module, "ACCOUNTS_CACHED_MAX", 4)
+    bank.run(
+        RegisterCustomer(key="r", customer_id="c", profile={"name": "Ann"}),
+        opened("full", key="f", customer_id="c", name="N", code="k", metadata={"m": "v"}),
+        FreezeAccount(key="z", account_id="full", cause="court", effect="debit"),
+        opened("rich", key="o", limit=None),
+        deposited("rich", 10**35, key="d"),
+    )
+    before = dict(bank.folded().accounts)
+    bank.catch_up()
+    for number in range(12):
+        bank.run(opened(f"N{number}", key=f"open-{number}"))
+        bank.catch_up()
+    books = bank.main._books  # noqa: SLF001 - where they are is the question
+    assert "full" in books.packed
+    assert "rich" not in books.packed
+    bank.run(deposited("full", 1, key="one"), deposited("rich", 1, key="two"))
+    for name in ("full", "rich"):
+        assert books.accounts[name] == bank.folded().accounts[name]
+        assert books.accounts[name].terms == before[name].terms
 
 
 def test_forgotten_customers_are_loaded_again(bank: World, monkeypatch: pytest.MonkeyPatch) -> None:
