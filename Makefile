@@ -8,6 +8,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.bench-ready
+SIZE ?= 10000000
 PYTEST_ARGS ?= -n 2
 PORT ?= 8000
 
@@ -58,8 +60,22 @@ format: $(READY) ## Format the code, and mend what ruff can mend.
 	$(BIN)/ruff format
 
 .PHONY: bench
-bench: $(READY) ## Measure; benchmarks/README.md says what each figure means.
+bench: $(BENCH_READY) ## Measure, at most 10 minutes (BENCH=quick: 3); benchmarks/README.md explains.
 	$(BIN)/python -m benchmarks
+
+.PHONY: bench-growth
+bench-growth: $(BENCH_READY) ## The same on a small log and on one of SIZE events (10000000).
+	$(BIN)/python -m benchmarks --growth $(SIZE)
+
+.PHONY: bench-profile
+bench-profile: $(BENCH_READY) ## Say where each microsecond goes, on every hot path.
+	$(BIN)/python -m benchmarks --profile
+
+# What is only run beside the ledger may be missing: the benchmarks say so and go on.
+$(BENCH_READY): $(READY)
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
+		--editable '.[bench]'
+	@touch $@
 
 .PHONY: docs-tables
 docs-tables: $(READY) ## Write the tables of docs/ that are made from the code.

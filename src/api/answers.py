@@ -4,6 +4,7 @@ An answer is made from the recorded event alone, so the answer to a repeated com
 one again, byte for byte. Nothing sealed is in it.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from types import MappingProxyType
@@ -34,6 +35,8 @@ from ledger_core.template import TemplateDefined
 # Ciphertext and its key's name; how a command was put is not part of what happened.
 _LEFT_OUT = frozenset({"sealed", "subject", "asked_effect", "asked"})
 _MINOR = "_minor"
+# What stands in an address as it is; most ids do.
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")
 # What was recorded is that something else was not, yet.
 _STATUS_OF: Mapping[type, str] = MappingProxyType({ApprovalRequested: "pending_approval"})
 
@@ -161,8 +164,9 @@ def ids_of(event: Event, position: int) -> dict[str, str]:
 
 def id_of(event: Event, position: int) -> str | None:
     """The id of what the event is about: an entry, an account, a customer, a unit or a rule."""
-    for identifier in ids_of(event, position).values():
-        return identifier
+    begun = BEGUN.get(type(event))
+    if begun is not None:
+        return begun.id_at(event, position)
     names = (
         "hold_id",
         "account_id",
@@ -183,7 +187,10 @@ def location_of(event: Event, position: int) -> str | None:
     begun = BEGUN.get(type(event))
     if begun is None:
         return None
-    return f"/v1/{begun.collection}/{quote(begun.id_at(event, position), safe='')}"
+    identifier = begun.id_at(event, position)
+    if _PLAIN.fullmatch(identifier) is None:
+        identifier = quote(identifier, safe="")
+    return f"/v1/{begun.collection}/{identifier}"
 
 
 def tag_of(event: Event, position: int) -> bytes | None:

@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api import business_day_route, health, openapi
+from api import business_day_route, direct_views, health, openapi
 from api.batches import PATH as BATCH_PATH
 from api.batches import BatchEndpoint
 from api.business_day_route import PATH as BUSINESS_DAY_PATH
@@ -89,7 +89,8 @@ def create_app(runtime: Runtime, deprecated: Mapping[Address, Deprecated] = DEPR
             name=business_day_route.OPERATION,
         )
     )
-    app.edge = Edge(app.routed, context, direct, deprecated)
+    direct_get = direct_views.find(context, app.routed)
+    app.edge = Edge(app.routed, context, direct, direct_get, deprecated)
     for view in VIEWS:
         _add_view(app, view)
     app.router.routes.extend(health.routes(context))

@@ -4,6 +4,7 @@ The whole array is decoded at once. Only where that fails is it taken apart, so 
 item is refused by itself and does not spoil the others.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, cast, get_args
 
@@ -35,7 +36,7 @@ from api.wire import (
     require_json,
     require_unique_outer_members,
 )
-from ledger_core.commands import Command, WireCommand
+from ledger_core.commands import Command, RequestApproval, WireCommand
 from ledger_core.errors import BatchFailed, LedgerError, NotAttempted
 from ledger_core.ledger import Mode, Outcome, Status
 
@@ -46,6 +47,8 @@ COMMANDS_MAX = 20_000
 INLINE_BYTES_MAX = 65_536
 
 Refusal = Problem | LedgerError
+# The same for isinstance: a tuple is several times quicker there than a union.
+_REFUSALS = (Problem, LedgerError)
 Item = Command | Refusal
 
 
@@ -147,23 +150,25 @@ class BatchEndpoint:
         self, caller: Caller, mode: Mode, items: Sequence[Item], execution: Execution
     ) -> list[BatchItem]:
         """Carry out what can be carried out, in the batch's mode; one result an item."""
-        first = next((at for at, item in enumerate(items) if _is_refusal(item)), None)
-        if mode == "atomic" and first is not None:
+        first = next((at for at, item in enumerate(items) if isinstance(item, _REFUSALS)), None)
+        if first is None:
+            commands = cast("Sequence[Command]", items)
+            outcomes = await self._context.submit(caller, commands, mode, execution)
+            return [_result(outcome, at) for at, outcome in enumerate(outcomes)]
+        if mode == "atomic":
             failed = BatchFailed(item=first)
             return [
                 _refused(cast("Refusal", item) if at == first else failed, at)
                 for at, item in enumerate(items)
             ]
-        end = len(items) if mode == "each" or first is None else first
-        good = [cast("Command", item) for item in items[:end] if not _is_refusal(item)]
-        outcomes = iter(await self._context.submit(caller, good, mode, execution) if good else ())
+        end = len(items) if mode == "each" else first
+        good = [cast("Command", item) for item in items[:end] if not isinstance(item, _REFUSALS)]
+        told = iter(await self._context.submit(caller, good, mode, execution) if good else ())
         results = [
-            _refused(cast("Refusal", item), at)
-            if _is_refusal(item)
-            else _result(next(outcomes), at)
+            _refused(item, at) if isinstance(item, _REFUSALS) else _result(next(told), at)
             for at, item in enumerate(items[:end])
         ]
-        if first is None or end == len(items):
+        if end == len(items):
             return results
         stopped = next((at for at, item in enumerate(results) if item.status == "refused"), None)
         if stopped is None:
@@ -180,13 +185,20 @@ def items_of(body: bytes, caller: Caller, header_key: str | None) -> tuple[Mode,
         Problem: the body as a whole is malformed, empty, or has too many commands.
     """
     mode, items = _decoded(body)
+    # Of most commands the type alone says whether a role may send them.
+    allowed: set[type] = set()
     for at, item in enumerate(items):
-        if _is_refusal(item):
+        if isinstance(item, _REFUSALS):
             continue
         command = cast("Command", item)
-        if not may_send(caller.role, command):
-            items[at] = Problem(FORBIDDEN)
-        elif not command.key:
+        kind = type(command)
+        if kind not in allowed:
+            if not may_send(caller.role, command):
+                items[at] = Problem(FORBIDDEN)
+                continue
+            if kind is not RequestApproval:
+                allowed.add(kind)
+        if not command.key:
             items[at] = (
                 Problem(KEY_REQUIRED, fields=[FieldError("required", "key", "/key")])
                 if header_key is None
@@ -242,11 +254,6 @@ def _item(raw: msgspec.Raw) -> Item:
         return problem
 
 
-def _is_refusal(item: Item) -> bool:
-    """Whether the item was refused before it was tried."""
-    return isinstance(item, Problem | LedgerError)
-
-
 def _result(outcome: Outcome, at: int) -> BatchItem:
     """What became of a command that was tried."""
     if outcome.error is not None:
@@ -270,8 +277,7 @@ def _refused(error: Refusal, at: int) -> BatchItem:
 
 def _answer(mode: Mode, results: list[BatchItem]) -> BatchAnswer:
     """The results with their counts."""
-    counts = dict.fromkeys(get_args(Status), 0)
-    for item in results:
-        counts[item.status] += 1
+    counts = Counter(item.status for item in results)
     position = max((item.position for item in results if item.position is not None), default=None)
-    return BatchAnswer(mode, **counts, position=position, results=results)
+    named = {status: counts[status] for status in get_args(Status)}
+    return BatchAnswer(mode, **named, position=position, results=results)

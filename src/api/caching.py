@@ -71,13 +71,13 @@ class Caching:
                 await send(start)
                 await send(message)
                 return
-            for part in _tagged(start, message, keeping, scope["headers"]):
+            for part in tagged(start, message, keeping, scope["headers"]):
                 await send(part)
 
         await self._app(scope, receive, send_tagged)
 
 
-def _tagged(
+def tagged(
     start: Message, body: Message, keeping: Keeping, asked: Headers
 ) -> tuple[Message, Message]:
     """An answer with its tag; without its body where the caller has it already."""

@@ -306,10 +306,10 @@ def rebuild(name: str, /, *, common: Common | None = None) -> None:
         ledger_id = runtime.ledger_id(common.ledger)
         catch_up(runtime, ledger_id)
         with runtime.connect("ledger_projector") as connection:
-            reports = [
-                runner.rebuild(connection, ledger_id, each, lambda done, _: progress(done))
-                for each in (known if name == "all" else [name])
-            ]
+            names = known if name == "all" else [name]
+            reports = runner.rebuild_all(
+                connection, ledger_id, names, lambda done, _: progress(done)
+            )
     lines: list[str] = []
     for report in reports:
         lines.append(f"{report.name}: {report.events} events, {report.rows} rows, swapped.")

@@ -7,6 +7,7 @@ import secrets
 import uuid
 from datetime import UTC, date, datetime
 
+import uuid_utils
 import uuid_utils.compat
 
 
@@ -28,3 +29,8 @@ def random_bytes(count: int) -> bytes:
 def new_uuid() -> uuid.UUID:
     """A UUID of version 7: sorts by time, cheap in an index (RFC 9562)."""
     return uuid_utils.compat.uuid7()
+
+
+def new_request_id() -> str:
+    """The same for a request: 32 hexadecimal digits."""
+    return str(uuid_utils.uuid7().hex)

@@ -3,24 +3,25 @@
 This is the hot path. A route is a line of data; one endpoint serves them all.
 """
 
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import Any, cast
 from urllib.parse import unquote
 
 import msgspec
 
 from api import answers
-from api.context import Context
+from api.context import Context, submission_of
 from api.edge import CALLER, TRACE, problem_response, respond
-from api.execution import FOR_REAL, execution_of, sent_of
+from api.exchange import Exchange
+from api.execution import FOR_REAL, Sent, execution_of, sent_of
+from api.intake import Result
+from api.key_ring import Caller
 from api.problems import KEY_MISMATCH, KEY_REQUIRED, FieldError, Problem, malformed
 from api.roles import require_allowed, require_may_send
 from api.wire import SINGLE_BYTES_MAX, Receive, Scope, Send, decode, read_body, require_json
 from ledger_core.approvals import ApprovalRequested
 from ledger_core.commands import Command, RequestApproval
 from ledger_core.ledger import Outcome
-
-if TYPE_CHECKING:
-    from api.key_ring import Caller
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -64,33 +65,67 @@ class CommandEndpoint:
         trace = scope[TRACE]
         trace.route = self._route.path
         caller: Caller = scope[CALLER]
-        require_allowed(caller.role, self._operation)
-        headers: Headers = scope["headers"]
-        require_json(headers)
-        sent, query = sent_of(headers), scope["query_string"]
-        execution = FOR_REAL
+        sent = self._admit(caller, scope["headers"])
+        execution, query = FOR_REAL, scope["query_string"]
         if query or sent.if_match is not None:
             execution = execution_of(query, sent.if_match, self._route.path_field)
-        body = decode(self._decoder, await read_body(receive, SINGLE_BYTES_MAX))
-        command = self._command(body, scope.get("path_params", {}), sent.key)
-        if isinstance(command, RequestApproval):
-            require_may_send(caller.role, command)
+        body = await read_body(receive, SINGLE_BYTES_MAX)
+        command = self._command(caller, body, sent.key, scope.get("path_params", {}))
         outcome = (await self._context.submit(caller, [command], execution=execution))[0]
-        if outcome.error is not None:
-            if not execution.dry_run:
-                raise outcome.error
+        if outcome.error is None:
+            status, answer, more = _answer(outcome)
+        elif execution.dry_run:
             status, answer, more = problem_response(trace, outcome.error)
-            await respond(send, status, answer, [*more, DRY_RUN])
-            return
-        answer, more = answers.encode(answers.answer_of(outcome)), _headers(outcome)
+        else:
+            raise outcome.error
         if execution.dry_run:
             more.append(DRY_RUN)
-        await respond(send, _status(outcome), answer, more)
+        await respond(send, status, answer, more)
+
+    def handle(self, exchange: Exchange) -> None:
+        """The same for a request to nothing but the path, without a task of its own.
+
+        Raises:
+            Problem: the request is refused.
+        """
+        exchange.trace.route = self._route.path
+        caller = exchange.caller
+        sent = self._admit(caller, exchange.headers)
+        execution = FOR_REAL
+        if sent.if_match is not None:
+            execution = execution_of(b"", sent.if_match, self._route.path_field)
+        command = self._command(caller, exchange.body, sent.key, {})
+        submission = submission_of(caller, [command], execution=execution)
+        self._context.intake.submit(caller.ledger_id, submission, partial(_tell, exchange))
+
+    def _admit(self, caller: Caller, headers: Headers) -> Sent:
+        """What the headers of a request say that may send the command.
+
+        Raises:
+            Problem: it may not, or the headers are malformed.
+        """
+        require_allowed(caller.role, self._operation)
+        require_json(headers)
+        return sent_of(headers)
 
     def _command(
-        self, body: msgspec.Struct, path_params: dict[str, str], header_key: str | None
+        self, caller: Caller, text: bytes, header_key: str | None, path_params: dict[str, str]
     ) -> Command:
         """The command behind a body, with what header and address add to it.
+
+        Raises:
+            Problem: the body is malformed; no idempotency key; body and address or header disagree;
+                the caller may not send the command that it wraps.
+        """
+        command = self._named(decode(self._decoder, text), path_params, header_key)
+        if isinstance(command, RequestApproval):
+            require_may_send(caller.role, command)
+        return command
+
+    def _named(
+        self, body: msgspec.Struct, path_params: dict[str, str], header_key: str | None
+    ) -> Command:
+        """The command with its key and the id that the address names.
 
         Raises:
             Problem: no idempotency key, or body and address or header disagree.
@@ -147,6 +182,20 @@ def path_id(segment: str) -> str:
     Bytes that are not UTF-8 become lone surrogates, which no id may have.
     """
     return unquote(segment, errors="surrogateescape") if "%" in segment else segment
+
+
+def _tell(exchange: Exchange, result: Result) -> None:
+    """Answer with the outcome of the exchange's command."""
+    error = result if isinstance(result, BaseException) else result[0].error
+    if error is not None:
+        exchange.fail(error)
+    elif not isinstance(result, BaseException):
+        exchange.answer(*_answer(result[0]))
+
+
+def _answer(outcome: Outcome) -> tuple[int, bytes, Headers]:
+    """Status, body and headers of the answer to a command that was not refused."""
+    return _status(outcome), answers.encode(answers.answer_of(outcome)), _headers(outcome)
 
 
 def _status(outcome: Outcome) -> int:

@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
+from api.balance_reads import BalanceReads
 from api.due import Due
 from api.execution import FOR_REAL, Execution
+from api.intake import Intake, Result
 from api.key_ring import Caller, KeyRing
 from api.metrics import Metrics
 from api.reads import Reads
@@ -21,9 +24,11 @@ class Context:
         """Use an open runtime, which the caller closes."""
         self.runtime = runtime
         self.reads = Reads(runtime.engine)
+        self.balances = BalanceReads(lambda: runtime.connect("ledger_reader"), runtime.now)
         self.due = Due(runtime)
         self.metrics = Metrics()
         self.key_ring = KeyRing(self.reads, runtime.settings.server_secret)
+        self.intake = Intake(runtime.submit_all, self.metrics.append_seconds.observe)
 
     async def submit(
         self,
@@ -37,24 +42,12 @@ class Context:
         Raises:
             LedgerBusy: the queue is full or the database cannot be reached.
         """
-        loop = asyncio.get_running_loop()
-        submitted_at = loop.time()
-        submission = Submission(
-            commands,
-            caller.actor,
-            mode,
-            person=caller.person,
-            permissions=caller.permissions,
-            dry_run=execution.dry_run,
-            if_match=execution.versions,
-        )
+        submission = submission_of(caller, commands, mode, execution)
         if execution.at_position is not None:
             return await self._judge(caller, submission, execution.at_position)
-        future = self.runtime.submit(caller.ledger_id, submission)
-        # Shielded: a caller who goes away must not cancel what the writer is about to do.
-        outcomes = await asyncio.shield(asyncio.wrap_future(future))
-        self.metrics.append_seconds.observe(loop.time() - submitted_at)
-        return outcomes
+        future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        self.intake.submit(caller.ledger_id, submission, partial(_settle, future))
+        return await future
 
     async def _judge(self, caller: Caller, submission: Submission, position: int) -> list[Outcome]:
         """What commands would have been answered at a past position.
@@ -74,3 +67,32 @@ class Context:
     def close(self) -> None:
         """End the read threads."""
         self.reads.close()
+        self.balances.close()
+
+
+def submission_of(
+    caller: Caller,
+    commands: Sequence[Command],
+    mode: Mode = "each",
+    execution: Execution = FOR_REAL,
+) -> Submission:
+    """The commands on the caller's behalf."""
+    return Submission(
+        commands,
+        caller.actor,
+        mode,
+        person=caller.person,
+        permissions=caller.permissions,
+        dry_run=execution.dry_run,
+        if_match=execution.versions,
+    )
+
+
+def _settle(future: asyncio.Future[list[Outcome]], result: Result) -> None:
+    """Wake who waits, if anybody still does."""
+    if future.done():
+        return
+    if isinstance(result, BaseException):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

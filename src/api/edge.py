@@ -9,8 +9,9 @@ the path, the body or a person.
 import asyncio
 import re
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 import psycopg
@@ -20,9 +21,14 @@ import structlog
 from api import clock, problems
 from api.context import Context
 from api.deprecations import Deprecated, Header, Route
+from api.exchange import Exchange, Handler
+from api.key_ring import Caller
 from api.problems import DATABASE_UNAVAILABLE, INTERNAL_ERROR, Problem
 from api.wire import App, Message, Receive, Scope, Send
 from ledger_core.errors import LedgerError
+
+if TYPE_CHECKING:
+    from api.direct_views import DirectViews
 
 PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
 UNMATCHED = "(none)"
@@ -68,12 +74,21 @@ class Edge:
         app: App,
         context: Context,
         direct: Mapping[str, App],
+        direct_get: "DirectViews",
         deprecated: Mapping[Route, Deprecated],
     ) -> None:
-        """Wrap an ASGI application; POSTs to the paths of ``direct`` need none of its routing."""
+        """Wrap an ASGI application, of whose routing some requests need nothing.
+
+        These are POSTs to the paths of ``direct``, and GETs for which ``direct_get`` knows better.
+        """
         self._app = app
         self._context = context
-        self._direct = direct
+        self._direct: Mapping[str, Callable[[str], App | None]]
+        self._direct = {"POST": direct.get, "GET": direct_get}
+        self._direct_get = direct_get
+        self._handlers = {
+            path.encode(): app.handle for path, app in direct.items() if isinstance(app, Handling)
+        }
         self._deprecated = {route: item.headers() for route, item in deprecated.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,22 +98,20 @@ class Edge:
             return
         loop = asyncio.get_running_loop()
         begun_at = loop.time()
-        trace = _trace(scope["headers"])
+        trace = trace_of(scope["headers"])
         scope[TRACE] = trace
         # Routes are matched on the path as it was sent: an encoded slash is part of an id.
         path = scope.get("raw_path", scope["path"].encode()).decode("ascii", "replace")
         scope["path"] = path
-        app = (self._direct.get(path) if scope["method"] == "POST" else None) or self._app
-        added: list[Header] = [(b"x-request-id", trace.request_id.encode())]
-        if trace.traceparent is not None:
-            added.append((b"traceparent", trace.traceparent.encode()))
+        direct = self._direct.get(scope["method"])
+        app = (direct(path) if direct is not None else None) or self._app
 
         async def send_traced(message: Message) -> None:
             """Note the status and add what every answer says."""
             if message["type"] == "http.response.start":
                 trace.status = message["status"]
-                if self._deprecated:
-                    added.extend(self._deprecated.get((scope["method"], _template(scope)), ()))
+                _note_template(scope)
+                added = self.added(scope["method"], trace)
                 message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
@@ -109,17 +122,35 @@ class Edge:
         except Exception as error:  # noqa: BLE001 - every failure is answered, and logged safely
             await _answer_failure(trace, error, send_traced)
         finally:
-            self._finish(scope, trace, loop.time() - begun_at)
+            _note_template(scope)
+            self.finish(scope["method"], trace, scope.get(CALLER), loop.time() - begun_at)
 
-    def _finish(self, scope: Scope, trace: Trace, seconds: float) -> None:
+    def handler_of(self, method: str, url: bytes) -> Handler | None:
+        """The handler of a hot route, for a request to nothing but its path."""
+        if method == "POST":
+            return self._handlers.get(url)
+        return self._direct_get.handler(url) if method == "GET" else None
+
+    def remembered(self, authorization: bytes | None) -> Caller | None:
+        """The caller who presents a key that was found valid a moment ago."""
+        return self._context.key_ring.remembered(authorization or b"")
+
+    def added(self, method: str, trace: Trace) -> list[Header]:
+        """The headers that every answer has."""
+        added: list[Header] = [(b"x-request-id", trace.request_id.encode())]
+        if trace.traceparent is not None:
+            added.append((b"traceparent", trace.traceparent.encode()))
+        if self._deprecated:
+            added.extend(self._deprecated.get((method, trace.route), ()))
+        return added
+
+    def finish(self, method: str, trace: Trace, caller: Caller | None, seconds: float) -> None:
         """Count the request and write its line."""
-        trace.route = _template(scope)
         metrics = self._context.metrics
-        method = scope["method"] if trace.route != UNMATCHED else "-"
+        method = method if trace.route != UNMATCHED else "-"
         metrics.answered(method, trace.route, trace.status, seconds)
         if trace.code is not None:
             metrics.refused(trace.code)
-        caller = scope.get(CALLER)
         _log.info(
             "request",
             request_id=trace.request_id,
@@ -132,6 +163,14 @@ class Edge:
             key_id=None if caller is None else caller.key_id,
             ledger_id=None if caller is None else caller.ledger_id,
         )
+
+
+@runtime_checkable
+class Handling(Protocol):
+    """An application that also takes requests without a task: see ``api.exchange``."""
+
+    def handle(self, exchange: Exchange) -> None:
+        """Answer, or raise what the answer is to say."""
 
 
 class Catching:
@@ -179,16 +218,23 @@ async def _answer_failure(trace: Trace, error: Exception, send: Send) -> None:
     if trace.status:
         _log_failure(trace, error)
         return
+    await respond(send, *failure_response(trace, error))
+
+
+def failure_response(
+    trace: Trace, error: BaseException
+) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    """Status, body and headers of the answer to a failed request, noted in the trace."""
     if isinstance(error, _UNAVAILABLE):
         retry = (("Retry-After", str(problems.RETRY_AFTER_S)),)
         error = Problem(DATABASE_UNAVAILABLE, headers=retry)
     elif not isinstance(error, Problem | LedgerError):
         _log_failure(trace, error)
         error = Problem(INTERNAL_ERROR)
-    await respond(send, *problem_response(trace, error))
+    return problem_response(trace, error)
 
 
-def _log_failure(trace: Trace, error: Exception) -> None:
+def _log_failure(trace: Trace, error: BaseException) -> None:
     """Log an unexpected failure by its type and place; its message may hold what was sent."""
     _log.error(
         "failure",
@@ -206,14 +252,15 @@ def frames_of(trace: TracebackType | None) -> list[str]:
     ]
 
 
-def _template(scope: Scope) -> str:
-    """The route's template, whichever way the request went."""
+def _note_template(scope: Scope) -> None:
+    """Note the route's template, whichever way the request went."""
     trace: Trace = scope[TRACE]
     route = scope.get("route")
-    return route.path if trace.route == UNMATCHED and route is not None else trace.route
+    if trace.route == UNMATCHED and route is not None:
+        trace.route = route.path
 
 
-def _trace(headers: Sequence[tuple[bytes, bytes]]) -> Trace:
+def trace_of(headers: Sequence[tuple[bytes, bytes]]) -> Trace:
     """The caller's request id where it is a sane one, else a new one; and the caller's trace."""
     request_id, parents = None, []
     for name, value in headers:
@@ -222,7 +269,7 @@ def _trace(headers: Sequence[tuple[bytes, bytes]]) -> Trace:
         elif name == b"traceparent":
             parents.append(value)
     traceparent = _traceparent(parents[0]) if len(parents) == 1 else None
-    return Trace(request_id or clock.new_uuid().hex, traceparent)
+    return Trace(request_id or clock.new_request_id(), traceparent)
 
 
 def _traceparent(parent: bytes) -> str | None:

@@ -4,7 +4,7 @@ import msgspec
 
 from api.runtime import Runtime
 from ledger_core import snapshots
-from projections.comparing import Finding
+from projections.findings import Finding
 from projections.verification import Verdict
 
 

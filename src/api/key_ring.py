@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 import sqlalchemy
+import structlog
 
 from api import api_keys, clock
 from api.api_keys import ApiKey, PresentedKey
@@ -18,8 +19,12 @@ from api.role_names import Role
 from api.sql import driver_connection
 
 REMEMBERED_S = 0.75
+# A key in use is looked up again before it is forgotten: no request waits for that.
+RENEWED_S = 0.5
 # Beyond this many, all are forgotten at once: wrong key ids must not fill the memory.
 REMEMBERED_MAX = 10_000
+
+_log = structlog.get_logger("ledger.keys")
 
 _SCHEME = b"bearer "
 _CHALLENGE = (("WWW-Authenticate", "Bearer"),)
@@ -51,6 +56,7 @@ class KeyRing:
         # A key's id -> until when, and the key, if there is one.
         self._known: dict[tuple[int, str], tuple[float, ApiKey | None]] = {}
         self._asking: dict[tuple[int, str], asyncio.Task[ApiKey | None]] = {}
+        self._renewing: dict[bytes, asyncio.Task[None]] = {}
 
     async def caller(self, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
         """The caller who sent these headers.
@@ -61,14 +67,44 @@ class KeyRing:
         sent = [value for name, value in headers if name == b"authorization"]
         if len(sent) != 1:
             raise Problem(UNAUTHENTICATED, headers=_CHALLENGE)
+        remembered = self.remembered(sent[0])
+        if remembered is not None:
+            return remembered
+        return await self._admit(sent[0])
+
+    def remembered(self, authorization: bytes) -> Caller | None:
+        """The caller behind an ``Authorization`` that was found valid a moment ago."""
+        found = self._valid.get(authorization)
+        if found is None:
+            return None
+        loop = asyncio.get_running_loop()
+        left_s = found[0] - loop.time()
+        if left_s < REMEMBERED_S - RENEWED_S and authorization not in self._renewing:
+            self._renewing[authorization] = loop.create_task(self._renew(authorization))
+        return found[1] if left_s > 0 else None
+
+    async def _renew(self, authorization: bytes) -> None:
+        """Find a header valid again; where it is not, whoever sends it next is told so."""
+        try:
+            await self._admit(authorization)
+        except Problem:
+            self._valid.pop(authorization, None)
+        except Exception as error:  # noqa: BLE001 - the request that needs the key will say it
+            _log.warning("key not renewed", error_type=type(error).__name__)
+        finally:
+            del self._renewing[authorization]
+
+    async def _admit(self, authorization: bytes) -> Caller:
+        """The caller behind an ``Authorization``, which is remembered from now on.
+
+        Raises:
+            Problem: not a valid key.
+        """
         now_s = asyncio.get_running_loop().time()
-        remembered = self._valid.get(sent[0])
-        if remembered is not None and now_s < remembered[0]:
-            return remembered[1]
-        caller = await self._authenticate(sent[0])
+        caller = await self._authenticate(authorization)
         if len(self._valid) >= REMEMBERED_MAX:
             self._valid.clear()
-        self._valid[sent[0]] = (now_s + REMEMBERED_S, caller)
+        self._valid[authorization] = (now_s + REMEMBERED_S, caller)
         return caller
 
     async def _authenticate(self, sent: bytes) -> Caller:

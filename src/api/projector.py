@@ -11,7 +11,7 @@ import threading
 
 import structlog
 
-from api import logs
+from api import collector, logs
 from projections import runner
 
 _log = structlog.get_logger("ledger.projector")
@@ -27,6 +27,7 @@ def main() -> None:
     url = sys.stdin.readline().strip()
     threading.Thread(target=_watch_parent, args=(stop,), daemon=True).start()
     _log.info("projector started", pid=os.getpid())
+    collector.tune()
     runner.run_forever(url, stop)
     _log.info("projector stopped", pid=os.getpid())
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from api import api_keys, clock, embedded_postgres, migrations
 from api.role_names import Role
@@ -20,11 +20,13 @@ from ledger_core.errors import LedgerBusy, LedgerNotFound
 from ledger_core.ledger import Ledger, Mode, Outcome, Submission
 from ledger_core.log import Connection
 from ledger_core.vault import Vault
-from ledger_core.writer import Writer
+from ledger_core.writer import Item, Writer
 from projections import runner
 
 # Ledgers written to at one time; beyond, the one longest unused is read anew when next needed.
 WRITERS_MAX = 16
+
+_T = TypeVar("_T")
 
 
 class Runtime:
@@ -115,10 +117,22 @@ class Runtime:
         Raises:
             LedgerBusy: the queue is full.
         """
+        return self._with_writer(ledger_id, lambda writer: writer.submit(submission))
+
+    def submit_all(self, ledger_id: int, items: list[Item]) -> None:
+        """Queue submissions that came together; what finds the queue full is told so itself."""
+        self._with_writer(ledger_id, lambda writer: writer.submit_all(items))
+
+    def _with_writer(self, ledger_id: int, submit: Callable[[Writer], _T]) -> _T:
+        """Submit to the ledger's writer, whichever that is by then.
+
+        Raises:
+            LedgerBusy: as ``submit`` says.
+        """
         while True:
             writer = self.writer(ledger_id)
             try:
-                return writer.submit(submission)
+                return submit(writer)
             except LedgerBusy:
                 if self._writers.get(ledger_id) is writer:
                     raise

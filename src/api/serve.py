@@ -15,9 +15,10 @@ from types import FrameType
 import structlog
 import uvicorn
 
-from api import embedded_postgres, logs
+from api import collector, embedded_postgres, logs
 from api.app import create_app
 from api.clockwork import Clockwork
+from api.protocol import Protocol
 from api.runtime import Runtime
 
 RESTART_S_MIN = 0.5
@@ -150,12 +151,15 @@ def serve(runtime: Runtime, host: str, port: int) -> None:
             create_app(runtime),
             host=host,
             port=port,
+            http=Protocol,
+            proxy_headers=False,
             log_config=None,
             access_log=False,
             server_header=False,
             date_header=False,
             timeout_graceful_shutdown=SHUTDOWN_S,
         )
+        collector.tune()
         with _signals_taken():
             uvicorn.Server(config).run()
     finally:

@@ -46,10 +46,17 @@ def require_json(headers: Sequence[tuple[bytes, bytes]]) -> None:
     Raises:
         Problem: another content type, or none.
     """
-    declared = [value for name, value in headers if name == b"content-type"]
-    if len(declared) != 1 or _MEDIA_TYPE.fullmatch(declared[0].strip()) is None:
-        raise Problem(UNSUPPORTED_MEDIA_TYPE)
-    if any(name == b"content-encoding" for name, _ in headers):
+    declared: bytes | None = None
+    for name, value in headers:
+        if name == b"content-type":
+            if declared is not None:
+                raise Problem(UNSUPPORTED_MEDIA_TYPE)
+            declared = value
+        elif name == b"content-encoding":
+            raise Problem(UNSUPPORTED_MEDIA_TYPE)
+    if declared != b"application/json" and (
+        declared is None or _MEDIA_TYPE.fullmatch(declared.strip()) is None
+    ):
         raise Problem(UNSUPPORTED_MEDIA_TYPE)
 
 

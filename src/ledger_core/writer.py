@@ -6,18 +6,38 @@ does not fit is refused at once (``LedgerBusy``) instead of growing memory.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from typing import Protocol
 
 from ledger_core.errors import LedgerBusy
 from ledger_core.ledger import Outcome, Submission
 
 # Beyond about 10,000 commands a transaction gains nothing and only delays the others' answers.
 TRANSACTION_COMMANDS_MAX = 10_000
+# Callers who were answered together come back one after another, and a transaction for the first
+# of them costs as much as one for all: up to this long it is waited for half of them.
+GATHER_S = 0.002
 # Two of the largest batches plus a thousand single commands may wait.
 QUEUE_COMMANDS_MAX = 250_000
 
 Execute = Callable[[Sequence[Submission]], list[list[Outcome]]]
+
+
+class Reply(Protocol):
+    """Where a submission's outcomes go, told by the writer's thread: a ``Future``, or less."""
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Whether somebody still waits; from now on nobody can give up."""
+
+    def set_result(self, result: list[Outcome], /) -> None:
+        """Take the outcomes, which are durable."""
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Take what failed."""
+
+
+Item = tuple[Submission, Reply]
 
 
 class Writer:
@@ -27,8 +47,9 @@ class Writer:
         """Start the thread; ``execute`` and ``close`` are called by it alone."""
         self._execute = execute
         self._close = close
-        self._waiting: deque[tuple[Submission, Future[list[Outcome]]]] = deque()
+        self._waiting: deque[Item] = deque()
         self._commands_waiting = 0
+        self._last_size = 0
         self._has_work = threading.Condition()
         self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name=f"writer-{name}", daemon=True)
@@ -41,15 +62,25 @@ class Writer:
             LedgerBusy: the queue is full, or the writer is stopping.
         """
         future: Future[list[Outcome]] = Future()
-        size = len(submission.commands)
         with self._has_work:
-            is_full = self._waiting and self._commands_waiting + size > QUEUE_COMMANDS_MAX
-            if is_full or self._is_stopping:
-                raise LedgerBusy(reason="stopping" if self._is_stopping else "queue_full")
-            self._waiting.append((submission, future))
-            self._commands_waiting += size
+            self._require_working()
+            if not self._queue((submission, future)):
+                raise LedgerBusy(reason="queue_full")
             self._has_work.notify()
         return future
+
+    def submit_all(self, items: Iterable[Item]) -> None:
+        """Queue submissions that came together, so that one transaction can take them together.
+
+        Raises:
+            LedgerBusy: the writer is stopping. Whatever finds the queue full is told so itself.
+        """
+        with self._has_work:
+            self._require_working()
+            refused = [item for item in items if not self._queue(item)]
+            self._has_work.notify()
+        for _, reply in refused:
+            reply.set_exception(LedgerBusy(reason="queue_full"))
 
     @property
     def commands_waiting(self) -> int:
@@ -68,6 +99,24 @@ class Writer:
             self._has_work.notify()
         self._thread.join()
 
+    def _require_working(self) -> None:
+        """The writer still takes submissions.
+
+        Raises:
+            LedgerBusy: it is stopping.
+        """
+        if self._is_stopping:
+            raise LedgerBusy(reason="stopping")
+
+    def _queue(self, item: Item) -> bool:
+        """Queue a submission, if there is room; a single one of any size always has room."""
+        size = len(item[0].commands)
+        if self._waiting and self._commands_waiting + size > QUEUE_COMMANDS_MAX:
+            return False
+        self._waiting.append(item)
+        self._commands_waiting += size
+        return True
+
     def _run(self) -> None:
         """Take what waits, carry it out, answer; until stopped and empty."""
         while True:
@@ -80,7 +129,7 @@ class Writer:
                 for item in group:
                     self._carry_out([item])
 
-    def _carry_out(self, group: list[tuple[Submission, Future[list[Outcome]]]]) -> bool:
+    def _carry_out(self, group: list[Item]) -> bool:
         """Carry out in one transaction and answer; whether everybody has an answer."""
         try:
             results = self._execute([submission for submission, _ in group])
@@ -91,35 +140,41 @@ class Writer:
                 and not isinstance(error, LedgerBusy)
             ):
                 return False
-            for _, future in group:
-                future.set_exception(error)
+            for _, reply in group:
+                reply.set_exception(error)
             return True
-        for (_, future), outcomes in zip(group, results, strict=True):
-            future.set_result(outcomes)
+        for (_, reply), outcomes in zip(group, results, strict=True):
+            reply.set_result(outcomes)
         return True
 
-    def _next_group(self) -> list[tuple[Submission, Future[list[Outcome]]]]:
+    def _next_group(self) -> list[Item]:
         """Wait for work; then as many submissions as one transaction takes. Empty: stop."""
         with self._has_work:
-            group: list[tuple[Submission, Future[list[Outcome]]]] = []
+            group: list[Item] = []
             while not group:
                 while not self._waiting and not self._is_stopping:
                     self._has_work.wait()
                 if not self._waiting:
                     break
+                self._has_work.wait_for(self._is_enough, GATHER_S)
                 self._take(group)
+            self._last_size = len(group)
             return group
 
-    def _take(self, group: list[tuple[Submission, Future[list[Outcome]]]]) -> None:
+    def _is_enough(self) -> bool:
+        """Whether it is time to begin: half of those who were answered last have come back."""
+        return 2 * len(self._waiting) >= self._last_size or self._is_stopping
+
+    def _take(self, group: list[Item]) -> None:
         """Move what waits into the group, except what its caller gave up on meanwhile."""
         size = 0
         while self._waiting:
-            submission, future = self._waiting[0]
+            submission, reply = self._waiting[0]
             if group and size + len(submission.commands) > TRANSACTION_COMMANDS_MAX:
                 return
             self._waiting.popleft()
             self._commands_waiting -= len(submission.commands)
-            # From here on the caller can no longer cancel the future.
-            if future.set_running_or_notify_cancel():
-                group.append((submission, future))
+            # From here on the caller can no longer cancel.
+            if reply.set_running_or_notify_cancel():
+                group.append((submission, reply))
                 size += len(submission.commands)

@@ -224,13 +224,13 @@ def balances_of(
 ) -> list[Balance]:
     """The balances of accounts that are as they were at the reading."""
     if value_date is None:
-        return [_balance(account, reading, None) for account in shown]
+        return [balance_of(account, reading, None) for account in shown]
     valued = accounts_valued_until(conn, ledger_id, reading, shown, value_date)
-    return [_balance(account, reading, value_date) for account in valued]
+    return [balance_of(account, reading, value_date) for account in valued]
 
 
-def _balance(account: Account, reading: Reading, value_date: date | None) -> Balance:
-    """The answer about one account."""
+def balance_of(account: Account, reading: Reading, value_date: date | None) -> Balance:
+    """The answer about one account, as it was at the reading."""
     terms = account.terms
     return Balance(
         account_id=terms.account_id,

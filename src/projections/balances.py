@@ -4,6 +4,8 @@ The row of an account is the kernel's ``Account``, so it serves as the writer's 
 ``ledger_core.snapshots``). The queries are in ``balance_queries``.
 """
 
+from collections.abc import Callable
+
 import msgspec
 from sqlalchemy import (
     BigInteger,
@@ -68,17 +70,7 @@ units = view(
 )
 
 
-class _Sums(msgspec.Struct, gc=False):
-    """What postings change of an account's row, under short names."""
-
-    n: int
-    d: int
-    c: int
-    v: int
-    p: int
-
-
-_SUMS_ENCODER = msgspec.json.Encoder()
+_array: Callable[[object], bytes] = msgspec.json.Encoder().encode
 
 
 def account_row(account: Account) -> dict[str, object]:
@@ -136,26 +128,25 @@ def load(slot: Slot, account_ids: list[str]) -> list[Account]:
 def apply(slot: Slot, batch: Batch, _memory: Memory) -> None:
     """Write the accounts that changed; sums alone where only postings came."""
     if batch.posted:
-        sums = [
-            _Sums(
-                account.terms.account_no,
-                account.debits_posted_minor,
-                account.credits_posted_minor,
-                account.version,
-                account.last_position,
-            )
-            for account in batch.posted.values()
-        ]
+        posted = sorted(batch.posted.values(), key=lambda account: account.terms.account_no)
         slot.lane.execute(
             "UPDATE views.accounts a SET debits_posted_minor = v.d, credits_posted_minor = v.c,"
-            " version = v.v, last_position = v.p"
-            " FROM json_to_recordset(%s::json) AS v(n bigint, d numeric, c numeric, v bigint,"
-            " p bigint)"
+            " version = v.v, last_position = v.p FROM unnest("
+            "%s::bigint[], %s::numeric[], %s::numeric[], %s::bigint[], %s::bigint[])"
+            " AS v(n, d, c, v, p)"
             " WHERE a.ledger_id = %s AND a.slot = %s AND a.account_no = v.n",
-            (_SUMS_ENCODER.encode(sums).decode(), slot.ledger_id, slot.slot),
+            (
+                _integers([account.terms.account_no for account in posted]),
+                _integers([account.debits_posted_minor for account in posted]),
+                _integers([account.credits_posted_minor for account in posted]),
+                _integers([account.version for account in posted]),
+                _integers([account.last_position for account in posted]),
+                slot.ledger_id,
+                slot.slot,
+            ),
         )
     slot.insert(accounts, [account_row(account) for account in batch.changed.values()], "replace")
-    slot.copy(account_changes, "account_no, position", [f"{no}\t{at}" for no, at in batch.changes])
+    slot.copy(account_changes, "account_no, position", batch.changes)
     slot.insert(
         units,
         [unit_row(item, item.event) for item in batch.others if _is_unit(item)],  # type: ignore[arg-type]
@@ -163,9 +154,14 @@ def apply(slot: Slot, batch: Batch, _memory: Memory) -> None:
     )
 
 
+def _integers(column: list[int]) -> str:
+    """An array of integers as PostgreSQL reads it: the driver's own way costs ten times as much."""
+    return "{" + _array(column)[1:-1].decode() + "}"
+
+
 def _is_unit(item: Recorded) -> bool:
     """Whether the event registers a unit."""
     return isinstance(item.event, UnitRegistered)
 
 
-PROJECTION = Projection("balances", (accounts, account_changes, units), apply)
+PROJECTION = Projection("balances", (accounts, account_changes, units), apply, coalesces=True)

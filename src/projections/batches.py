@@ -1,17 +1,19 @@
 """One batch of the log, taken in by some projections; and a memory made from the log alone."""
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
 
-from ledger_core import log
 from ledger_core.events import Recorded
 from ledger_core.log import Connection
 from projections import balances, kept, risk_flags
+from projections.feed import PIECES, Piece, decode
 from projections.folding import (
     Batch,
-    batch_of,
-    decode,
-    fold,
     fold_kept,
+    fold_known,
+    require_known,
     unknown_accounts,
     unknown_states,
 )
@@ -19,7 +21,17 @@ from projections.memory import Memory
 from projections.registry import PROJECTIONS
 from projections.writing import Lane, Projection, Slot, lane
 
-BATCH_EVENTS_MAX = 5_000
+BATCH_EVENTS_MAX = 20_000
+"""Of a transaction: half a second's work. An account's row is written once in it."""
+PART_EVENTS_MAX = 5_000
+"""Of a part, which is folded while the database takes in the part before."""
+PART_CHARACTERS = 2_000_000
+"""Of a part's data, as far as the part before tells: entries may have a thousand postings."""
+BATCH_CHARACTERS_MAX = 4 * PART_CHARACTERS
+"""After that, a batch takes no further part."""
+STORES = frozenset({"balances", "statements", "kept"})
+"""What a memory holds can be read back from these; without them, it must be complete."""
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def ensure_registered(connection: Connection, ledger_id: int) -> None:
@@ -42,14 +54,14 @@ def replay(connection: Connection, ledger_id: int, to_position: int) -> Memory:
     """
     memory = Memory(is_complete=True)
     while memory.position < to_position:
-        most = min(BATCH_EVENTS_MAX, to_position - memory.position)
-        rows = log.read_rows(connection, ledger_id, memory.position, most)
-        batch = batch_of(rows)
-        recorded = decode(rows, memory.position)
-        fold(batch, memory.accounts, recorded)
-        fold_kept(batch, memory.states, recorded)
-        risk_flags.raise_flags(memory, batch)
-        memory.position = batch.last
+        last = min(memory.position + memory.part_events, to_position)
+        pieces = connection.execute(PIECES.encode(), (ledger_id, memory.position, last)).fetchall()
+        recorded = decode(pieces, memory.position)
+        _size_parts(memory, pieces, len(recorded))
+        require_known(memory.accounts, unknown_accounts(memory.accounts, recorded))
+        part = _folded(memory, recorded)
+        risk_flags.raise_flags(memory, part)
+        memory.position = part.last
     return memory
 
 
@@ -67,37 +79,78 @@ def take_batch(
     Raises:
         As ``runner.advance``.
     """
-    rows = log.read_rows(connection, ledger_id, memory.position, limit)
-    if not rows:
-        return 0
-    batch = batch_of(rows)
     memory.trim()
-    with lane(connection) as opened:
+    first, goal = memory.position, memory.position + limit
+    with _without_collections(), lane(connection) as opened:
         slots = [(projection, Slot(opened, ledger_id, slot_no)) for projection, slot_no in targets]
-        for projection, slot in slots:
-            if projection.stage == "log":
-                projection.apply(slot, batch, memory)
-        recorded = decode(rows, memory.position)
-        _load(opened, ledger_id, memory, recorded)
-        fold(batch, memory.accounts, recorded)
-        fold_kept(batch, memory.states, recorded)
-        for projection, slot in slots:
-            if projection.stage == "events":
-                projection.apply(slot, batch, memory)
-        _move(opened, ledger_id, targets, batch)
-    memory.position = batch.last
-    return len(rows)
+        batch = Batch(first + 1, first, _NEVER)
+        characters = 0
+        rows = _ask(opened, ledger_id, first, min(first + memory.part_events, goal))
+        while pieces := rows():
+            recorded = decode(pieces, memory.position)
+            characters += _size_parts(memory, pieces, len(recorded))
+            if characters > BATCH_CHARACTERS_MAX:
+                goal = recorded[-1].position
+            # The next part is read before this one is written, which takes the database longer.
+            after = recorded[-1].position
+            rows = _ask(opened, ledger_id, after, min(after + memory.part_events, goal))
+            _load(opened, ledger_id, memory, recorded)
+            part = _folded(memory, recorded)
+            for projection, slot in slots:
+                if not projection.coalesces:
+                    projection.apply(slot, part, memory)
+            batch.absorb(part)
+            memory.position = part.last
+        if batch.last > first:
+            for projection, slot in slots:
+                if projection.coalesces:
+                    projection.apply(slot, batch, memory)
+            _move(opened, ledger_id, targets, batch)
+    return batch.last - first
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Look for no cyclic garbage meanwhile: a batch makes none, and memory is large to walk."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _ask(opened: Lane, ledger_id: int, after: int, last: int) -> Callable[[], list[Piece]]:
+    """Begin to read the events after a position up to another; call for the answer."""
+    return opened.ask(PIECES, (ledger_id, after, last)) if after < last else list
+
+
+def _size_parts(memory: Memory, pieces: Sequence[Piece], count: int) -> int:
+    """Note how many such events a part may have; how many characters these are."""
+    characters = sum(len(piece[-1]) for piece in pieces)
+    memory.part_events = max(1, min(PART_EVENTS_MAX, PART_CHARACTERS * count // characters))
+    return characters
+
+
+def _folded(memory: Memory, recorded: Sequence[Recorded]) -> Batch:
+    """What these events change, taken in by the memory."""
+    part = Batch(recorded[0].position, recorded[-1].position, recorded[-1].recorded_at)
+    fold_known(part, memory.accounts, recorded)
+    fold_kept(part, memory.states, recorded)
+    return part
 
 
 def _load(opened: Lane, ledger_id: int, memory: Memory, recorded: Sequence[Recorded]) -> None:
     """Read back the accounts and kept states that the events need and the memory does not have."""
-    if memory.is_complete:
-        return
     unknown = unknown_accounts(memory.accounts, recorded)
-    if unknown:
+    if unknown and not memory.is_complete:
         slot = Slot(opened, ledger_id, memory.slots["balances"])
         for account in balances.load(slot, list(unknown)):
             memory.accounts[account.terms.account_id] = account
+    require_known(memory.accounts, unknown)
+    if memory.is_complete:
+        return
     missing = unknown_states(memory.states, recorded)
     if missing:
         memory.states.update(kept.load(Slot(opened, ledger_id, memory.slots["kept"]), missing))

@@ -214,10 +214,8 @@ def _candidates(
     tags = [f"metadata:{name}={text}" for name, text in filters.metadata.items()]
     if filters.code is not None:
         tags.append(f"code:{filters.code}")
-    if filters.account_id is not None and filters.side is None:
-        tags.append(f"account:{filters.account_id}")
     by_index = [_tagged(ledger_id, reading, tag) for tag in tags]
-    if filters.account_id is not None and filters.side is not None:
+    if filters.account_id is not None:
         number = account_no_of(conn, ledger_id, reading, filters.account_id)
         if number is None:
             return NOTHING
@@ -240,14 +238,19 @@ def _tagged(ledger_id: int, reading: Reading, tag: str) -> Select[tuple[int]]:
     )
 
 
-def _posted_to(ledger_id: int, reading: Reading, account_no: int, side: Side) -> Select[tuple[int]]:
-    """The positions at which an account was posted to on one side, once a line."""
+def _posted_to(
+    ledger_id: int, reading: Reading, account_no: int, side: Side | None
+) -> Select[tuple[int]]:
+    """The positions at which an account was posted to (on one side, if one is named), once a line.
+
+    The statements know: the tag index does not repeat it.
+    """
     lines = statement_lines.alias()
     return select(lines.c.position).where(
         lines.c.ledger_id == ledger_id,
         lines.c.slot == reading.slots["statements"],
         lines.c.account_no == account_no,
-        lines.c.side == _SIDES[side],
+        true() if side is None else lines.c.side == _SIDES[side],
     )
 
 

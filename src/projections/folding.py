@@ -4,7 +4,7 @@ The accounts are brought forward by the kernel (``ledger_core.accounts``), so a 
 in a decision and in a verification is the same. Knows no database.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -36,16 +36,10 @@ class UnfoldableError(ValueError):
         self.position = position
 
 
-class Line(msgspec.Struct, frozen=True, gc=False):
-    """A posting in its place: which account it left in which state, and when it counts."""
-
-    after: Account
-    posting: Posting
-    position: int
-    index: int
-    recorded_at: datetime
-    value_date: date
-    kind: str
+Line = tuple[Account, Posting, int, int, datetime, date, str]
+"""A posting in its place: the account after it, the posting, the position and its index there, when
+it was recorded and from when it counts, and the kind of entry. A plain tuple: most of what a
+projector makes are lines."""
 
 
 class HeldLine(msgspec.Struct, frozen=True, gc=False):
@@ -83,39 +77,38 @@ class Batch:
     held_lines: list[HeldLine] = field(default_factory=list)
     kept: dict[Place, State] = field(default_factory=dict)
 
-
-def decode(rows: Iterable[Row], after: int) -> list[Recorded]:
-    """The events behind rows that must follow ``after`` without a gap.
-
-    Raises:
-        UnfoldableError: a position is missing or doubled.
-        UnknownEvent: an event that this program does not know.
-        msgspec.DecodeError: bytes that are not such an event.
-    """
-    recorded: list[Recorded] = []
-    decode_event = events.decode
-    for position, recorded_at, name, version, data in rows:
-        after += 1
-        if position != after:
-            raise UnfoldableError(position, f"position {after} was expected")
-        recorded.append(Recorded(position, recorded_at, decode_event(name, version, data)))
-    return recorded
+    def absorb(self, later: "Batch") -> None:
+        """Take in the batch that follows, but for its lines: what changed twice is kept once."""
+        self.last, self.recorded_at = later.last, later.recorded_at
+        for account_id in later.changed:
+            self.posted.pop(account_id, None)
+        self.changed |= later.changed
+        for account_id in self.changed.keys() & later.posted.keys():
+            self.changed[account_id] = later.posted.pop(account_id)
+        self.posted |= later.posted
+        self.changes += later.changes
+        self.others += later.others
+        self.kept |= later.kept
 
 
 def unknown_accounts(accounts: dict[str, Account], recorded: Iterable[Recorded]) -> dict[str, int]:
     """The accounts that must be loaded before the fold, each with its first event's position."""
+    named = {
+        posting.account_id
+        for item in recorded
+        if type(item.event) is JournalEntryPosted
+        for posting in item.event.postings
+    }
+    others = [item for item in recorded if type(item.event) is not JournalEntryPosted]
+    if not others and accounts.keys() >= named:  # The hot path.
+        return {}
     opened: set[str] = set()
     unknown: dict[str, int] = {}
     for item in recorded:
         event = item.event
-        if type(event) is JournalEntryPosted:
-            for posting in event.postings:
-                account_id = posting.account_id
-                if account_id not in accounts and account_id not in opened:
-                    unknown.setdefault(account_id, item.position)
-        elif isinstance(event, AccountOpened):
+        if type(event) is AccountOpened:
             opened.add(account_rules.account_id_at(event, item.position))
-        elif events.is_account_event(event):
+        elif type(event) is JournalEntryPosted or events.is_account_event(event):
             for account_id in account_rules.accounts_of(event, item.position):
                 if account_id not in accounts and account_id not in opened:
                     unknown.setdefault(account_id, item.position)
@@ -127,44 +120,49 @@ def batch_of(rows: Sequence[Row]) -> Batch:
     return Batch(rows[0][0], rows[-1][0], rows[-1][1])
 
 
-def fold(batch: Batch, accounts: dict[str, Account], recorded: Iterable[Recorded]) -> None:
+def fold(batch: Batch, accounts: dict[str, Account], recorded: Sequence[Recorded]) -> None:
     """Bring the accounts forward by the batch's events, and note what that changed.
 
     Raises:
         UnfoldableError: an event concerns an account that was never opened; nothing was changed.
     """
-    for account_id, position in unknown_accounts(accounts, recorded).items():
-        raise UnfoldableError(position, f"account {account_id} was never opened")
-    touched: dict[str, None] = {}
+    require_known(accounts, unknown_accounts(accounts, recorded))
+    fold_known(batch, accounts, recorded)
+
+
+def require_known(accounts: dict[str, Account], wanted: Mapping[str, int]) -> None:
+    """The accounts are there; each is given with the position of an event that concerns it.
+
+    Raises:
+        UnfoldableError: one of them was never opened.
+    """
+    for account_id, position in wanted.items():
+        if account_id not in accounts:
+            raise UnfoldableError(position, f"account {account_id} was never opened")
+
+
+def fold_known(batch: Batch, accounts: dict[str, Account], recorded: Sequence[Recorded]) -> None:
+    """Do as ``fold``, where all accounts are known to be there."""
     changed: dict[str, None] = {}
-    lines, posted = batch.lines, account_rules.posted
+    touched, add_line, posted = batch.posted, batch.lines.append, account_rules.posted
     for item in recorded:
-        event, position = item.event, item.position
-        if type(event) is JournalEntryPosted:
-            recorded_at, kind = item.recorded_at, event.kind
-            value_date = value_date_at(event, recorded_at)
-            for index, posting in enumerate(event.postings):
-                account_id = posting.account_id
-                after = posted(accounts[account_id], posting, position)
-                accounts[account_id] = after
-                touched[account_id] = None
-                lines.append(Line(after, posting, position, index, recorded_at, value_date, kind))
-            if event.hold_id is not None:
-                _hold(batch, accounts, changed, item, event)
+        event = item.event
+        if type(event) is not JournalEntryPosted:
+            batch.others.append(item)
+            _fold_other(batch, accounts, changed, item)
             continue
-        batch.others.append(item)
-        if isinstance(event, HoldPlaced | HoldReleased):
+        position, recorded_at, kind = item.position, item.recorded_at, event.kind
+        value_date = value_date_at(event, recorded_at)
+        for index, posting in enumerate(event.postings):
+            account_id = posting.account_id
+            after = posted(accounts[account_id], posting, position)
+            accounts[account_id] = touched[account_id] = after
+            add_line((after, posting, position, index, recorded_at, value_date, kind))
+        if event.hold_id is not None:
             _hold(batch, accounts, changed, item, event)
-            continue
-        account = _evolved(accounts, item)
-        if account is not None:
-            accounts[account.terms.account_id] = account
-            changed[account.terms.account_id] = None
-            batch.changes.append((account.terms.account_no, position))
-    batch.changed = {account_id: accounts[account_id] for account_id in changed}
-    batch.posted = {
-        account_id: accounts[account_id] for account_id in touched if account_id not in changed
-    }
+    for account_id in changed:
+        batch.changed[account_id] = accounts[account_id]
+        touched.pop(account_id, None)
 
 
 def unknown_states(states: dict[Place, State], recorded: Iterable[Recorded]) -> set[Place]:
@@ -172,6 +170,7 @@ def unknown_states(states: dict[Place, State], recorded: Iterable[Recorded]) -> 
     return {
         (keeper.kind, kept_id)
         for item in recorded
+        if type(item.event) is not JournalEntryPosted or item.event.hold_id is not None
         for keeper, kept_id in kept.touched(item.event, item.position)
         if (keeper.kind, kept_id) not in states
     }
@@ -184,6 +183,8 @@ def fold_kept(batch: Batch, states: dict[Place, State], recorded: Iterable[Recor
         UnfoldableError: an event is about something that was never begun.
     """
     for item in recorded:
+        if type(item.event) is JournalEntryPosted and item.event.hold_id is None:
+            continue
         for keeper, kept_id in kept.touched(item.event, item.position):
             place = (keeper.kind, kept_id)
             try:
@@ -193,6 +194,20 @@ def fold_kept(batch: Batch, states: dict[Place, State], recorded: Iterable[Recor
             except ValueError as error:
                 raise UnfoldableError(item.position, str(error)) from error
             states[place] = batch.kept[place] = state
+
+
+def _fold_other(
+    batch: Batch, accounts: dict[str, Account], changed: dict[str, None], item: Recorded
+) -> None:
+    """Take in what an event that is no entry changes of accounts."""
+    if isinstance(item.event, HoldPlaced | HoldReleased):
+        _hold(batch, accounts, changed, item, item.event)
+        return
+    account = _evolved(accounts, item)
+    if account is not None:
+        accounts[account.terms.account_id] = account
+        changed[account.terms.account_id] = None
+        batch.changes.append((account.terms.account_no, item.position))
 
 
 def _hold(

@@ -19,18 +19,9 @@ from ledger_core.accounts import Account, AccountEvent, AccountOpened, LimitSet
 from projections.balances import account_changes
 from projections.reading import EVENT_COLUMNS, Reading, log_events, recorded_of
 from projections.statements import held_lines, statement_lines
+from projections.value_dates import Days, sums, valued_until
 
 PROJECTIONS_READ = ("balances", "statements")
-
-
-class _Sums(msgspec.Struct, frozen=True):
-    """Sums of some postings of an account, in minor units."""
-
-    debits_minor: int
-    credits_minor: int
-
-
-_NOTHING = _Sums(0, 0)
 
 
 def accounts_at(
@@ -63,43 +54,16 @@ def accounts_valued_until(
 ) -> list[Account]:
     """The accounts with what counts by the end of ``value_date`` for their posted sums."""
     numbers = [account.terms.account_no for account in shown]
-    sums = _sums_valued_until(conn, ledger_id, reading, numbers, value_date)
+    part = valued_until(Days(conn, ledger_id, reading), value_date)
+    (found,) = sums(conn, ledger_id, reading, numbers, [part])
     return [
         msgspec.structs.replace(
             account,
-            debits_posted_minor=sums.get(account.terms.account_no, _NOTHING).debits_minor,
-            credits_posted_minor=sums.get(account.terms.account_no, _NOTHING).credits_minor,
+            debits_posted_minor=found[account.terms.account_no].debits_minor,
+            credits_posted_minor=found[account.terms.account_no].credits_minor,
         )
         for account in shown
     ]
-
-
-def _sums_valued_until(
-    conn: sqlalchemy.Connection,
-    ledger_id: int,
-    reading: Reading,
-    account_nos: Sequence[int],
-    value_date: date,
-) -> dict[int, _Sums]:
-    """Sums of the postings known at the reading that count by the end of ``value_date``."""
-    lines = statement_lines.c
-    amount = lines.amount_minor
-    rows = conn.execute(
-        select(
-            lines.account_no,
-            func.coalesce(func.sum(amount).filter(lines.side == "D"), 0).label("debits"),
-            func.coalesce(func.sum(amount).filter(lines.side == "C"), 0).label("credits"),
-        )
-        .where(
-            lines.ledger_id == ledger_id,
-            lines.slot == reading.slots["statements"],
-            lines.account_no == func.any(list(account_nos)),
-            lines.position <= reading.position,
-            lines.value_date <= value_date,
-        )
-        .group_by(lines.account_no)
-    )
-    return {row.account_no: _Sums(int(row.debits), int(row.credits)) for row in rows}
 
 
 def _fold_terms(

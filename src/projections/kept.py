@@ -65,4 +65,4 @@ def apply(slot: Slot, batch: Batch, _memory: Memory) -> None:
     slot.insert(kept, [kept_row(item) for item in batch.kept.items()], "replace")
 
 
-PROJECTION = Projection("kept", (kept,), apply)
+PROJECTION = Projection("kept", (kept,), apply, coalesces=True)

@@ -2,13 +2,15 @@
 
 Bounded where the rest can be read back from the views. ``is_complete`` memory instead began at
 position 1 and holds everything, so that a rebuild or a verification trusts the log alone; it costs
-about 0.7 kB an account and 0.1 kB a recent movement.
+about 0.8 kB an account and 0.1 kB a recent movement.
 """
 
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
+from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -16,12 +18,16 @@ from ledger_core.accounts import Account
 from ledger_core.kept import Place, State
 from ledger_core.risk_rules import WINDOW_MOVEMENTS
 
-ACCOUNTS_MAX = 200_000
-"""About 140 MB."""
+ACCOUNTS_MAX = 300_000
+"""About 180 MB."""
 STATES_MAX = 100_000
 """About 70 MB."""
-MOVEMENTS_MAX = 1_000_000
-"""About 120 MB."""
+ACTIVITIES_MAX = 400_000
+"""About 90 MB."""
+MOVEMENTS_MAX = 500_000
+"""About 60 MB."""
+PART_EVENTS_FIRST = 1_000
+"""How many events are read at once before it is known how large they are."""
 RAISED_MAX = 500_000
 """Ids of flags that need not be raised again; about 60 MB."""
 
@@ -36,13 +42,89 @@ class Movement(msgspec.Struct, frozen=True, gc=False):
     kind: str
 
 
-Window = deque[Movement]
-"""The newest movements of an account, oldest first."""
+class Window:
+    """The newest movements of an account, oldest first, and what came in by them."""
+
+    __slots__ = ("incoming_minor", "movements")
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.movements: deque[Movement] = deque(maxlen=WINDOW_MOVEMENTS)
+        self.incoming_minor = 0
+
+    def append(self, movement: Movement) -> None:
+        """Take in the movement booked next; the oldest may go."""
+        movements = self.movements
+        if len(movements) == WINDOW_MOVEMENTS and movements[0].is_incoming:
+            self.incoming_minor -= movements[0].amount_minor
+        movements.append(movement)
+        if movement.is_incoming:
+            self.incoming_minor += movement.amount_minor
 
 
-def new_window() -> Window:
-    """A window that nothing is in yet."""
+Sums = tuple[int, int, int]
+"""Movements out, minor units that came in, and that went out."""
+
+EARLIER_DAYS_MAX = 3
+"""The standard rules look back two days; what looks back on forgotten ones is left open."""
+
+_NOTHING: Sums = (0, 0, 0)
+
+
+def new_deposits() -> deque[Movement]:
+    """The newest deposits of a kind, with none so far."""
     return deque(maxlen=WINDOW_MOVEMENTS)
+
+
+class Activity(msgspec.Struct, gc=False):
+    """What the movements of one account add up to; ``booked`` is their number.
+
+    ``day`` is the value date of the newest and the sums are that day's, ``earlier`` those of other
+    value dates; ``known_from`` is the first of which all movements are known.
+    """
+
+    booked: int = 0
+    day: date = date.min
+    out_count: int = 0
+    in_minor: int = 0
+    out_minor: int = 0
+    earlier: dict[date, Sums] | None = None
+    known_from: date = date.min
+
+    def add(self, value_date: date, amount_minor: int, is_incoming: bool) -> None:  # noqa: FBT001 - as in a Movement
+        """Take in the movement that was booked next."""
+        if value_date != self.day:
+            self._turn_to(value_date)
+        if is_incoming:
+            self.in_minor += amount_minor
+        else:
+            self.out_count += 1
+            self.out_minor += amount_minor
+        self.booked += 1
+
+    def within(self, first: date, last: date) -> Sums | None:
+        """The sums of these days, both included; ``None`` where they are not all known."""
+        if first < self.known_from:
+            return None
+        found = _NOTHING
+        if first <= self.day <= last:
+            found = (self.out_count, self.in_minor, self.out_minor)
+        for day, sums in (self.earlier or {}).items():
+            if first <= day <= last:
+                found = (found[0] + sums[0], found[1] + sums[1], found[2] + sums[2])
+        return found
+
+    def _turn_to(self, day: date) -> None:
+        """Put the sums of the day at hand away, and take out those of another."""
+        if self.booked:
+            earlier = self.earlier = self.earlier or {}
+            earlier[self.day] = (self.out_count, self.in_minor, self.out_minor)
+            self.out_count, self.in_minor, self.out_minor = earlier.pop(day, _NOTHING)
+            if len(earlier) > EARLIER_DAYS_MAX:
+                oldest = min(earlier)
+                del earlier[oldest]
+                self.known_from = max(self.known_from, oldest + timedelta(1))
+        self.day = day
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -57,8 +139,10 @@ class Rule(msgspec.Struct, frozen=True):
 class Memory:
     """State after ``position`` events, valid for the projections' ``slots`` it was made from.
 
-    ``windows`` hold an account's newest movements, ``deposits`` the newest of those that count as
+    ``activities`` say of each account that the risk rules watch what it did, in few numbers.
+    ``windows`` hold its newest movements, ``deposits`` the newest of those that count as
     structuring, booked since that rule was last set: no number of other movements pushes them out.
+    Both are there for all accounts if the memory is complete, else where they were needed.
     """
 
     is_complete: bool
@@ -66,23 +150,31 @@ class Memory:
     position: int = 0
     accounts: dict[str, Account] = field(default_factory=dict)
     states: dict[Place, State] = field(default_factory=dict)
+    activities: dict[int, Activity] = field(default_factory=dict)
     windows: dict[int, Window] = field(default_factory=dict)
-    deposits: dict[int, Window] = field(default_factory=dict)
+    deposits: dict[int, deque[Movement]] = field(default_factory=dict)
     rules: dict[str, Rule] = field(default_factory=dict)
     movements: int = 0
+    part_events: int = PART_EVENTS_FIRST
     raised: set[str] = field(default_factory=set)
 
     def trim(self) -> None:
-        """Forget what can be read back, once it is more than the bounds allow."""
+        """Forget what can be read back, once it is more than the bounds allow: the older half."""
         if self.is_complete:
             return
-        if len(self.accounts) > ACCOUNTS_MAX:
-            self.accounts.clear()
-        if len(self.states) > STATES_MAX:
-            self.states.clear()
+        _halve(self.accounts, ACCOUNTS_MAX)
+        _halve(self.states, STATES_MAX)
+        _halve(self.activities, ACTIVITIES_MAX)
         if self.movements > MOVEMENTS_MAX:
             self.windows.clear()
             self.deposits.clear()
             self.movements = 0
         if len(self.raised) > RAISED_MAX:
             self.raised.clear()
+
+
+def _halve(known: dict[Any, Any], most: int) -> None:
+    """Forget those that have been known for longest, if there are more than so many."""
+    if len(known) > most:
+        for key in list(islice(known, len(known) - most // 2)):
+            del known[key]

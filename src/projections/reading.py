@@ -4,7 +4,6 @@ Queries run on one connection in one REPEATABLE READ transaction; every answer s
 reflects and when that event was recorded. "As of" a past moment means exactly what was known then.
 """
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -132,14 +131,14 @@ def resolve(conn: sqlalchemy.Connection, ledger_id: int, as_of: AsOf, *names: st
 
 def position_at(conn: sqlalchemy.Connection, ledger_id: int, moment: datetime, most: int) -> int:
     """The last position up to ``most`` that was recorded at or before a moment; 0 for none."""
-    return _last_position(conn, ledger_id, most, lambda recorded_at: recorded_at <= moment)
+    return _last_position(conn, ledger_id, most, moment, "<=")
 
 
 def position_before(
     conn: sqlalchemy.Connection, ledger_id: int, moment: datetime, most: int
 ) -> int:
     """The last position up to ``most`` that was recorded before a moment; 0 for none."""
-    return _last_position(conn, ledger_id, most, lambda recorded_at: recorded_at < moment)
+    return _last_position(conn, ledger_id, most, moment, "<")
 
 
 def recorded_of(row: Any) -> Recorded:  # noqa: ANN401 - a row of EVENT_COLUMNS, whatever else it has
@@ -167,21 +166,33 @@ def _require_ledger(conn: sqlalchemy.Connection, ledger_id: int) -> None:
 
 
 def _last_position(
-    conn: sqlalchemy.Connection, ledger_id: int, most: int, is_early: Callable[[datetime], bool]
+    conn: sqlalchemy.Connection, ledger_id: int, most: int, moment: datetime, early: str
 ) -> int:
-    """The last position up to ``most`` whose recorded time is early enough; 0 for none.
+    """The last position up to ``most`` whose recorded time is ``early`` enough; 0 for none.
 
     Time never runs backwards in the log, so halving finds it in some 30 steps without an index.
     """
-    first, last = 0, most
-    while first < last:
-        middle = (first + last + 1) // 2
-        recorded_at = _recorded_at(conn, ledger_id, middle)
-        if recorded_at is not None and is_early(recorded_at):
-            first = middle
-        else:
-            last = middle - 1
-    return first
+    found = conn.execute(
+        _HALVING[early], {"ledger_id": ledger_id, "most": most, "moment": moment}
+    ).scalar_one()
+    return int(found)
+
+
+_HALVING = {
+    early: sqlalchemy.text(
+        "WITH RECURSIVE halves(first, last) AS ("  # noqa: S608 - our own operators
+        " SELECT CAST(0 AS bigint), CAST(:most AS bigint) UNION ALL"
+        " SELECT CASE WHEN is_early THEN middle ELSE first END,"
+        " CASE WHEN is_early THEN last ELSE middle - 1 END"
+        " FROM (SELECT h.first, h.last, m.middle, coalesce((SELECT e.recorded_at"
+        f" {early} CAST(:moment AS timestamptz) FROM ledger.events e"
+        " WHERE e.ledger_id = :ledger_id AND e.position = m.middle), false) AS is_early"
+        " FROM halves h, LATERAL (SELECT (h.first + h.last + 1) / 2 AS middle) m"
+        " WHERE h.first < h.last) halved)"
+        " SELECT first FROM halves WHERE first >= last"
+    )
+    for early in ("<", "<=")
+}
 
 
 def _recorded_at(conn: sqlalchemy.Connection, ledger_id: int, position: int) -> datetime | None:

@@ -4,9 +4,10 @@ The rules themselves are pure functions (``risk_rules``); here is what they look
 flags are kept. The queries are in ``flag_queries``.
 """
 
-from collections import deque
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
+from operator import itemgetter
 
 import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Index, Text
@@ -15,13 +16,15 @@ from sqlalchemy.dialects.postgresql import JSON
 from ledger_core.accounts import Terms
 from ledger_core.events import Recorded
 from ledger_core.risk_rules import WINDOW_MOVEMENTS, RiskRuleSet
-from projections.folding import Batch
-from projections.memory import Memory, Movement, Rule, new_window
+from projections.folding import Batch, Line
+from projections.memory import Activity, Memory, Movement, Rule, Window, new_deposits
+from projections.risk_activity import suspected
 from projections.risk_rules import (
     DEFAULT_RULES,
     Flag,
     Thresholds,
     detect,
+    flag_id_of,
     is_watched,
     rule_set,
 )
@@ -56,48 +59,23 @@ risk_rules = view(
 _PARAMETERS = msgspec.json.Decoder(dict[str, int])
 
 
-def raise_flags(memory: Memory, batch: Batch) -> dict[str, Flag]:
-    """The batch's flags by id, each as first raised; brings the memory's windows forward.
+def raise_flags(memory: Memory, batch: Batch, stored: Slot | None = None) -> dict[str, Flag]:
+    """The batch's flags by id, each as first raised; brings what the memory has of them forward.
 
-    The windows of accounts that the memory does not know are empty: load them before.
+    ``stored`` is where to read back what a memory that is not complete does not have. The batch's
+    statement lines must be there, or on their way.
     """
     if not memory.rules:
-        memory.rules.update(DEFAULT_RULES)
-    changes = deque(item for item in batch.others if isinstance(item.event, RiskRuleSet))
+        memory.rules.update(DEFAULT_RULES if stored is None else _load_rules(stored))
     flags: dict[str, Flag] = {}
-    windows = memory.windows
-    thresholds: dict[int, Thresholds] = {}
-    for line in batch.lines:
-        while changes and changes[0].position < line.position:
-            _change(memory, changes.popleft())
-            thresholds.clear()
-        terms, posting = line.after.terms, line.posting
-        window = windows.get(terms.account_no)
-        if window is None:
-            if not is_watched(terms):
-                continue
-            window = windows[terms.account_no] = new_window()
-        movement = Movement(
-            line.position,
-            line.value_date,
-            posting.side == terms.normal_side,
-            posting.amount_minor,
-            line.kind,
-        )
-        if terms.scale not in thresholds:
-            thresholds[terms.scale] = Thresholds.of(memory.rules, terms.scale)
-        limits = thresholds[terms.scale]
-        deposits = memory.deposits.get(terms.account_no, ())
-        recorded_at = line.recorded_at
-        for flag in detect(limits, terms, window, movement, recorded_at, memory.raised, deposits):
-            flags[flag.flag_id] = flag
-            memory.raised.add(flag.flag_id)
-        if limits.is_just_below(movement):
-            memory.deposits.setdefault(terms.account_no, new_window()).append(movement)
-        memory.movements += len(window) < WINDOW_MOVEMENTS
-        window.append(movement)
-    while changes:
-        _change(memory, changes.popleft())
+    lines = batch.lines
+    for item in batch.others:
+        if isinstance(item.event, RiskRuleSet):
+            until = bisect_left(lines, item.position, key=itemgetter(2))
+            _raise_in(memory, lines[:until], flags, stored)
+            lines = lines[until:]
+            _change(memory, item)
+    _raise_in(memory, lines, flags, stored)
     return flags
 
 
@@ -126,14 +104,102 @@ def rule_rows(rules: Mapping[str, Rule]) -> list[dict[str, object]]:
 
 def apply(slot: Slot, batch: Batch, memory: Memory) -> None:
     """Look at the batch's movements and keep the flags they raise."""
-    if not memory.is_complete:
-        if not memory.rules:
-            memory.rules.update(_load_rules(slot))
-        _load_windows(slot, batch, memory)
-    flags = raise_flags(memory, batch)
+    flags = raise_flags(memory, batch, None if memory.is_complete else slot)
     slot.insert(risk_flags, [flag_row(flag) for flag in flags.values()], "keep")
     changed = {name: rule for name, rule in memory.rules.items() if rule.position >= batch.first}
     slot.insert(risk_rules, rule_rows(changed), "replace")
+
+
+def _raise_in(
+    memory: Memory, lines: Sequence[Line], flags: dict[str, Flag], stored: Slot | None
+) -> None:
+    """Look at movements under rules that stay the same; add the flags that they raise."""
+    thresholds = _ByScale(memory.rules)
+    left_open = _left_open(memory, lines, thresholds, stored)
+    if stored is not None and left_open:
+        _load_windows(stored, memory, thresholds, lines, left_open)
+    if not memory.windows and not memory.is_complete:
+        return
+    windows, deposits = memory.windows, memory.deposits
+    for at, (after, posting, position, _, recorded_at, value_date, kind) in enumerate(lines):
+        terms = after.terms
+        account_no = terms.account_no
+        window = windows.get(account_no)
+        if window is None:
+            if not memory.is_complete or account_no not in memory.activities:
+                continue
+            window = windows[account_no] = Window()
+        is_incoming = posting.side == terms.normal_side
+        movement = Movement(position, value_date, is_incoming, posting.amount_minor, kind)
+        limits = thresholds[terms.scale]
+        # A hot account that only pays is left open all day: what came in settles it.
+        if at in left_open and (
+            left_open[at] != ["rapid_in_and_out"] or window.incoming_minor >= limits.rapid_minor
+        ):
+            found = detect(
+                limits,
+                terms,
+                window.movements,
+                movement,
+                recorded_at,
+                memory.raised,
+                deposits.get(account_no, ()),
+            )
+            for flag in found:
+                flags[flag.flag_id] = flag
+                memory.raised.add(flag.flag_id)
+        if limits.is_just_below(movement):
+            deposits.setdefault(account_no, new_deposits()).append(movement)
+        memory.movements += 1
+        window.append(movement)
+
+
+def _left_open(
+    memory: Memory, lines: Sequence[Line], thresholds: "_ByScale", stored: Slot | None
+) -> dict[int, list[str]]:
+    """The lines that may raise a flag, and which, for all that the activities tell."""
+    left_open: dict[int, list[str]] = {}
+    activities, raised = memory.activities, memory.raised
+    for at, (after, posting, position, _, _, value_date, kind) in enumerate(lines):
+        terms, amount_minor = after.terms, posting.amount_minor
+        activity = activities.get(terms.account_no)
+        if activity is None:
+            if not is_watched(terms):
+                continue
+            if stored is not None:
+                _load_activities(stored, memory, lines[at:])
+            activity = activities.setdefault(terms.account_no, Activity())
+        is_incoming = posting.side == terms.normal_side
+        limits = thresholds[terms.scale]
+        # Nearly all end here; what ``suspected`` says would be the same.
+        if amount_minor >= limits.glance_minor or not (
+            is_incoming
+            or (
+                activity.earlier is None
+                and activity.out_count < limits.velocity_count
+                and activity.in_minor < limits.rapid_minor
+            )
+        ):
+            rules = suspected(limits, terms, activity, value_date, amount_minor, is_incoming)
+            movement = Movement(position, value_date, is_incoming, amount_minor, kind)
+            if any(flag_id_of(rule, terms, movement) not in raised for rule in rules):
+                left_open[at] = rules
+        activity.add(value_date, amount_minor, is_incoming)
+    return left_open
+
+
+class _ByScale(dict[int, Thresholds]):
+    """The thresholds that the rules amount to for accounts of each scale."""
+
+    def __init__(self, rules: Mapping[str, Rule]) -> None:
+        """Begin with none."""
+        super().__init__()
+        self._rules = rules
+
+    def __missing__(self, scale: int) -> Thresholds:
+        """Work them out once."""
+        limits = self[scale] = Thresholds.of(self._rules, scale)
+        return limits
 
 
 def _change(memory: Memory, item: Recorded) -> None:
@@ -155,18 +221,52 @@ def _load_rules(slot: Slot) -> dict[str, Rule]:
     return {**DEFAULT_RULES, **stored}
 
 
-def _load_windows(slot: Slot, batch: Batch, memory: Memory) -> None:
-    """Read back the movements before the batch of those accounts that the memory does not know.
+def _load_activities(slot: Slot, memory: Memory, lines: Sequence[Line]) -> None:
+    """Read back what those accounts did before the lines that the memory does not know.
 
-    From the statements, whose lines never change; they must be at the batch's position or ahead.
+    An account whose sums are those of its line alone did nothing before.
     """
     unknown: dict[int, Terms] = {}
-    for account in (*batch.posted.values(), *batch.changed.values()):
-        terms = account.terms
-        if terms.account_no not in memory.windows and is_watched(terms):
-            memory.windows[terms.account_no] = new_window()
-            if terms.account_no < batch.first:
+    for after, posting, *_ in lines:
+        terms = after.terms
+        if terms.account_no not in memory.activities and is_watched(terms):
+            memory.activities[terms.account_no] = Activity()
+            if after.debits_posted_minor + after.credits_posted_minor != posting.amount_minor:
                 unknown[terms.account_no] = terms
+    for account_no, movement in _newest(slot, memory, unknown, lines[0][2]):
+        memory.activities[account_no].add(
+            movement.value_date, movement.amount_minor, movement.is_incoming
+        )
+
+
+def _load_windows(
+    slot: Slot,
+    memory: Memory,
+    thresholds: _ByScale,
+    lines: Sequence[Line],
+    left_open: Collection[int],
+) -> None:
+    """Read back the movements before the lines of those accounts that are to be looked at."""
+    unknown: dict[int, Terms] = {}
+    for at in left_open:
+        terms = lines[at][0].terms
+        if terms.account_no not in memory.windows:
+            unknown[terms.account_no] = terms
+            memory.windows[terms.account_no] = Window()
+    before = lines[0][2]
+    for account_no, movement in _newest(slot, memory, unknown, before):
+        memory.movements += 1
+        memory.windows[account_no].append(movement)
+    _load_deposits(slot, memory, thresholds, unknown, before)
+
+
+def _newest(
+    slot: Slot, memory: Memory, unknown: Mapping[int, Terms], before: int
+) -> Iterator[tuple[int, Movement]]:
+    """The newest movements of accounts before a position, in order.
+
+    From the statements, whose lines never change; they must be at that position or ahead.
+    """
     if not unknown:
         return
     sides = {account_no: _incoming_side(terms) for account_no, terms in unknown.items()}
@@ -178,20 +278,24 @@ def _load_windows(slot: Slot, batch: Batch, memory: Memory) -> None:
         " AND s.account_no = a.account_no AND s.position < %s"
         " ORDER BY s.position DESC, s.line DESC LIMIT %s) l"
         " ORDER BY l.account_no, l.position, l.line",
-        (list(unknown), slot.ledger_id, memory.slots["statements"], batch.first, WINDOW_MOVEMENTS),
+        (list(unknown), slot.ledger_id, memory.slots["statements"], before, WINDOW_MOVEMENTS),
     )
     for account_no, position, value_date, side, amount_minor, kind in rows:
-        memory.movements += 1
-        memory.windows[account_no].append(
-            Movement(position, value_date, side == sides[account_no], int(amount_minor), kind)
-        )
-    _load_deposits(slot, batch, memory, unknown)
+        is_incoming = side == sides[account_no]
+        yield account_no, Movement(position, value_date, is_incoming, int(amount_minor), kind)
 
 
-def _load_deposits(slot: Slot, batch: Batch, memory: Memory, unknown: Mapping[int, Terms]) -> None:
-    """Read back those deposits before the batch that count as structuring."""
-    limits = {terms.scale: Thresholds.of(memory.rules, terms.scale) for terms in unknown.values()}
-    bands = [limits[terms.scale] for terms in unknown.values()]
+def _load_deposits(
+    slot: Slot,
+    memory: Memory,
+    thresholds: _ByScale,
+    unknown: Mapping[int, Terms],
+    before: int,
+) -> None:
+    """Read back those deposits before a position that count as structuring."""
+    if not unknown:
+        return
+    bands = [thresholds[terms.scale] for terms in unknown.values()]
     rows = slot.lane.read(
         "SELECT l.account_no, l.position, l.value_date, l.amount_minor FROM unnest("
         "%s::bigint[], %s::text[], %s::numeric[], %s::numeric[])"
@@ -211,14 +315,14 @@ def _load_deposits(slot: Slot, batch: Batch, memory: Memory, unknown: Mapping[in
             slot.ledger_id,
             memory.slots["statements"],
             memory.rules["structuring"].position,
-            batch.first,
+            before,
             WINDOW_MOVEMENTS,
         ),
     )
     for account_no, position, value_date, amount_minor in rows:
         memory.movements += 1
         movement = Movement(position, value_date, True, int(amount_minor), "deposit")  # noqa: FBT003 - a deposit comes in
-        memory.deposits.setdefault(account_no, new_window()).append(movement)
+        memory.deposits.setdefault(account_no, new_deposits()).append(movement)
 
 
 def _incoming_side(terms: Terms) -> str:

@@ -68,7 +68,8 @@ def rule_set(event: RiskRuleSet, position: int) -> Rule:
 class Thresholds(msgspec.Struct, frozen=True):
     """The rules for accounts of one scale: what they compare with, in minor units and days.
 
-    A rule that is off has amounts and counts that nothing reaches.
+    A rule that is off has amounts and counts that nothing reaches. Below ``glance_minor`` an amount
+    alone breaks no rule.
     """
 
     rules: Mapping[str, Rule]
@@ -82,6 +83,7 @@ class Thresholds(msgspec.Struct, frozen=True):
     dormant_days: int
     velocity_count: int
     velocity_days: int
+    glance_minor: int
 
     @classmethod
     def of(cls, rules: Mapping[str, Rule], scale: int) -> "Thresholds":
@@ -89,19 +91,23 @@ class Thresholds(msgspec.Struct, frozen=True):
         unit = 10**scale
         large, structuring, rapid, dormant, velocity = (rules[name] for name, _ in _FINDERS)
         below_minor = structuring.parameters["amount"] * unit
+        large_minor = large.parameters["amount"] * unit if large.enabled else _NEVER
+        dormant_minor = dormant.parameters["amount"] * unit if dormant.enabled else _NEVER
         share_percent = 100 - structuring.parameters["margin_percent"]
+        floor_minor = -(-below_minor * share_percent // 100) if structuring.enabled else _NEVER
         return cls(
             rules,
-            large_minor=large.parameters["amount"] * unit if large.enabled else _NEVER,
+            large_minor=large_minor,
             structuring_below_minor=below_minor if structuring.enabled else 0,
-            structuring_floor_minor=-(-below_minor * share_percent // 100),
+            structuring_floor_minor=floor_minor,
             rapid_minor=rapid.parameters["amount"] * unit if rapid.enabled else _NEVER,
             rapid_share_percent=rapid.parameters["share_percent"],
             rapid_days=rapid.parameters["days"],
-            dormant_minor=dormant.parameters["amount"] * unit if dormant.enabled else _NEVER,
+            dormant_minor=dormant_minor,
             dormant_days=dormant.parameters["days"],
             velocity_count=velocity.parameters["count"] if velocity.enabled else _NEVER,
             velocity_days=velocity.parameters["days"],
+            glance_minor=min(large_minor, dormant_minor, floor_minor),
         )
 
     def is_just_below(self, movement: Movement) -> bool:
@@ -142,7 +148,7 @@ def detect(  # noqa: PLR0913, PLR0917 - the rules, the past, and one movement in
         suspected.append("structuring")
     flags: list[Flag] = []
     for name in suspected:
-        flag_id = _flag_id(name, terms, movement)
+        flag_id = flag_id_of(name, terms, movement)
         if flag_id in raised:
             continue
         past = _with_earlier(deposits, recent) if name == "structuring" else recent
@@ -157,8 +163,8 @@ def _suspected_outflow(
 ) -> list[str]:
     """The rules on money going out that a movement out may break: one pass over the window."""
     last = movement.value_date
-    rapid_first = _days_before(last, thresholds.rapid_days)
-    velocity_first = _days_before(last, thresholds.velocity_days - 1)
+    rapid_first = days_before(last, thresholds.rapid_days)
+    velocity_first = days_before(last, thresholds.velocity_days - 1)
     in_minor, out_minor, out_count = 0, movement.amount_minor, 1
     for seen in recent:
         value_date = seen.value_date
@@ -204,7 +210,7 @@ def _structuring(
     parameters = thresholds.rules["structuring"].parameters
     below_minor = thresholds.structuring_below_minor
     last = movement.value_date
-    first = _days_before(last, parameters["days"] - 1)
+    first = days_before(last, parameters["days"] - 1)
     deposits = [
         seen
         for seen in recent
@@ -235,7 +241,7 @@ def _rapid_in_and_out(
     What leaves is counted from the first movement in of those days on.
     """
     last = movement.value_date
-    first = _days_before(last, thresholds.rapid_days)
+    first = days_before(last, thresholds.rapid_days)
     within = (seen for seen in recent if first <= seen.value_date <= last)
     flow = [*dropwhile(lambda seen: not seen.is_incoming, within), movement]
     in_minor = sum(seen.amount_minor for seen in flow if seen.is_incoming)
@@ -280,7 +286,7 @@ def _velocity(
 ) -> _Finding | None:
     """More movements out than the count within some days."""
     last = movement.value_date
-    first = _days_before(last, thresholds.velocity_days - 1)
+    first = days_before(last, thresholds.velocity_days - 1)
     outgoing = [
         seen for seen in recent if not seen.is_incoming and first <= seen.value_date <= last
     ]
@@ -312,7 +318,7 @@ def _with_earlier(deposits: Sequence[Movement], recent: Sequence[Movement]) -> l
     return [*(seen for seen in deposits if seen.position < first), *recent]
 
 
-def _flag_id(rule: str, terms: Terms, movement: Movement) -> str:
+def flag_id_of(rule: str, terms: Terms, movement: Movement) -> str:
     """The flag's id, which names what the flag may be raised once for."""
     occasion = movement.value_date if rule in _ONCE_A_DAY else movement.position
     return f"flag_{rule}_{terms.account_no}_{occasion}"
@@ -344,7 +350,7 @@ def _flag(  # noqa: PLR0913, PLR0917 - everything that a flag is made of
 
 
 @lru_cache(maxsize=10_000)
-def _days_before(day: date, days: int) -> date:
+def days_before(day: date, days: int) -> date:
     """The day that many days earlier, or the first day there is."""
     return day - timedelta(days) if days < day.toordinal() else date.min
 

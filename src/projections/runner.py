@@ -16,9 +16,15 @@ import psycopg
 from ledger_core import log
 from ledger_core.database import connect
 from ledger_core.log import Connection
-from projections.batches import BATCH_EVENTS_MAX, ensure_registered, replay, take_batch
+from projections.batches import (
+    BATCH_EVENTS_MAX,
+    STORES,
+    ensure_registered,
+    replay,
+    take_batch,
+)
 from projections.memory import Memory
-from projections.rebuilding import RebuildReport, rebuild
+from projections.rebuilding import RebuildReport, rebuild, rebuild_all
 from projections.registry import PROJECTIONS
 
 __all__ = [
@@ -30,6 +36,7 @@ __all__ = [
     "ensure_registered",
     "positions",
     "rebuild",
+    "rebuild_all",
     "run_forever",
 ]
 
@@ -37,8 +44,6 @@ __all__ = [
 POLL_S = 0.05
 RECONNECT_S_MIN = 0.1
 RECONNECT_S_MAX = 5.0
-# What memory holds can be read back from these; otherwise it must be complete.
-_STORES = frozenset({"balances", "statements", "kept"})
 
 Progress = Callable[[int, int], None]
 
@@ -188,7 +193,7 @@ def _advance_group(
     position = group[0].position
     memory = cache.memories.get(names)
     if memory is None or memory.position != position or memory.slots != slots:
-        if slots.keys() >= _STORES:
+        if slots.keys() >= STORES:
             memory = Memory(is_complete=False, position=position)
         else:
             memory = replay(connection, ledger_id, position)

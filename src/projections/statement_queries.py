@@ -6,11 +6,11 @@ date it is what counts by then, as it is known at the moment asked about.
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import sqlalchemy
-from sqlalchemy import ColumnElement, and_, func, select, tuple_
+from sqlalchemy import func, select
 
 from ledger_core.accounts import Account
 from ledger_core.journal import JournalEntryPosted, Side, entry_id_at
@@ -26,12 +26,18 @@ from projections.reading import (
     recorded_of,
     resolve,
 )
-from projections.statements import statement_lines
+from projections.statement_pages import Asked, Axis, LineKey, Order, Period, page_of
+from projections.value_dates import (
+    Days,
+    Part,
+    Sums,
+    booked_before_line,
+    sums,
+    valued_before,
+    valued_before_line,
+    valued_until,
+)
 
-Axis = Literal["booking", "value_date"]
-"""The order of the lines: as they were booked, or by value date and then as they were booked."""
-LineKey = tuple[int, int] | tuple[date, int, int]
-"""The place of a line on its axis: position and line, by value date with that in front."""
 _SIDES: dict[str, Side] = {"D": "debit", "C": "credit"}
 
 
@@ -82,41 +88,6 @@ class StatementPage(msgspec.Struct, frozen=True, kw_only=True):
     axis: Axis
 
 
-class Period(msgspec.Struct, frozen=True):
-    """Which lines a statement has: those with a value date from one day to another, inclusive."""
-
-    first: date | None
-    last: date | None
-
-
-class Order(msgspec.Struct, frozen=True):
-    """In which order a statement's lines come."""
-
-    axis: Axis
-    newest_first: bool
-
-    @property
-    def place(self) -> Any:  # noqa: ANN401 - SQLAlchemy's type of a row of columns
-        """The place of a line, as SQL compares it."""
-        lines = statement_lines.c
-        booked = (lines.position, lines.line)
-        return tuple_(*booked) if self.axis == "booking" else tuple_(lines.value_date, *booked)
-
-    @property
-    def columns(self) -> list[ColumnElement[Any]]:
-        """What to order by."""
-        lines = statement_lines.c
-        booked = [lines.position, lines.line]
-        columns = booked if self.axis == "booking" else [lines.value_date, *booked]
-        return [column.desc() for column in columns] if self.newest_first else list(columns)
-
-    def key_of(self, row: Any) -> LineKey:  # noqa: ANN401 - a row of the lines
-        """The place of a line that was read."""
-        if self.axis == "booking":
-            return row.position, row.line
-        return row.value_date, row.position, row.line
-
-
 def statement(  # noqa: PLR0913 - which account and moment, which lines, which page
     conn: sqlalchemy.Connection,
     ledger_id: int,
@@ -146,18 +117,12 @@ def statement(  # noqa: PLR0913 - which account and moment, which lines, which p
     last = min((day for day in (value_date, to_date) if day is not None), default=None)
     period = Period(from_date, last)
     size = page_size(limit)
-    order = Order(axis, newest_first)
-    rows = _page(conn, _lines_of(ledger_id, reading, account), period, after, size, order)
+    asked = Asked(account, Days(conn, ledger_id, reading), period, Order(axis, newest_first))
+    rows = page_of(conn, ledger_id, reading, asked, after, size + 1)
     shown = rows[:size]
     upwards = shown[::-1] if newest_first else shown
     opening_minor, before_minor, closing_minor = _balances(
-        conn,
-        ledger_id,
-        reading,
-        account,
-        period,
-        order,
-        order.key_of(upwards[0]) if shown else None,
+        conn, ledger_id, reading, asked, upwards[0] if shown else None
     )
     details = _entries(conn, ledger_id, [row.position for row in shown])
     lines: list[StatementLine] = []
@@ -178,7 +143,7 @@ def statement(  # noqa: PLR0913 - which account and moment, which lines, which p
         opening_minor=opening_minor,
         closing_minor=closing_minor,
         lines=tuple(lines),
-        next_after=order.key_of(shown[-1]) if len(rows) > size else None,
+        next_after=asked.order.key_of(shown[-1]) if len(rows) > size else None,
         position=reading.position,
         recorded_at=reading.recorded_at,
         value_date=value_date,
@@ -195,112 +160,54 @@ def entries_at(
     return _entries(conn, ledger_id, list(positions))
 
 
-def _lines_of(ledger_id: int, reading: Reading, account: Account) -> ColumnElement[bool]:
-    """The lines of the account that were known at the reading."""
-    return and_(
-        statement_lines.c.ledger_id == ledger_id,
-        statement_lines.c.slot == reading.slots["statements"],
-        statement_lines.c.account_no == account.terms.account_no,
-        statement_lines.c.position <= reading.position,
-    )
-
-
-def _counting(period: Period) -> ColumnElement[bool]:
-    """The lines within the period."""
-    conditions: list[ColumnElement[bool]] = [sqlalchemy.true()]
-    if period.first is not None:
-        conditions.append(statement_lines.c.value_date >= period.first)
-    if period.last is not None:
-        conditions.append(statement_lines.c.value_date <= period.last)
-    return and_(*conditions)
-
-
-def _page(  # noqa: PLR0913, PLR0917 - which lines, which page
-    conn: sqlalchemy.Connection,
-    known: ColumnElement[bool],
-    period: Period,
-    after: LineKey | None,
-    size: int,
-    order: Order,
-) -> Sequence[Any]:
-    """The page's lines and one more, if there are more."""
-    query = (
-        select(statement_lines)
-        .where(known, _counting(period))
-        .order_by(*order.columns)
-        .limit(size + 1)
-    )
-    if after is not None:
-        key = tuple_(*map(sqlalchemy.literal, after))
-        query = query.where(order.place < key if order.newest_first else order.place > key)
-    return conn.execute(query).all()
-
-
-def _balances(  # noqa: PLR0913, PLR0917 - of what, when, and before which line
+def _balances(
     conn: sqlalchemy.Connection,
     ledger_id: int,
     reading: Reading,
-    account: Account,
-    period: Period,
-    order: Order,
-    lowest: LineKey | None,
+    asked: Asked,
+    lowest: Any,  # noqa: ANN401 - a row of the lines
 ) -> tuple[int, int, int]:
     """Balances of the account: before the period, before the page's lowest line, after the period.
 
-    In booking order and without a period the sums after each line say it, whatever the number of
-    lines; otherwise the account's lines are added up.
+    The last is the balance at the end also where the page is empty.
     """
-    known = _lines_of(ledger_id, reading, account)
-    if period == Period(None, None) and order.axis == "booking":
-        return 0, _balance_before(conn, known, account, lowest), account.posted_minor
-    credit = account.terms.normal_side == "credit"
-    signed = statement_lines.c.amount_minor * sqlalchemy.case(
-        (statement_lines.c.side == ("C" if credit else "D"), 1), else_=-1
-    )
-    before = (
-        sqlalchemy.false()
-        if period.first is None
-        else (statement_lines.c.value_date < period.first)
-    )
-    earlier = (
-        _counting(period)
-        if lowest is None
-        else and_(_counting(period), order.place < tuple_(*map(sqlalchemy.literal, lowest)))
-    )
-    row = conn.execute(
-        select(
-            func.coalesce(func.sum(signed).filter(before), 0).label("opening"),
-            func.coalesce(func.sum(signed).filter(earlier), 0).label("earlier"),
-            func.coalesce(func.sum(signed).filter(_counting(period)), 0).label("within"),
-        ).where(known)
-    ).one()
-    opening_minor = int(row.opening)
-    return opening_minor, opening_minor + int(row.earlier), opening_minor + int(row.within)
+    account, days, period = asked.account, asked.days, asked.period
+    if asked.is_booking:
+        return 0, _balance_before(account, lowest), account.posted_minor
+    parts: dict[str, Part] = {}
+    if period.first is not None:
+        parts["opening"] = valued_before(days, period.first)
+    if period.last is not None:
+        parts["closing"] = valued_until(days, period.last)
+    if lowest is not None:
+        place = (lowest.position, lowest.line)
+        parts["before"] = (
+            booked_before_line(days, period.first, period.last, place)
+            if asked.order.axis == "booking"
+            else valued_before_line(days, lowest.value_date, place)
+        )
+    number = account.terms.account_no
+    found = sums(conn, ledger_id, reading, [number], list(parts.values()))
+    minor = {
+        name: by_account[number].on_normal_side(account)
+        for name, by_account in zip(parts, found, strict=True)
+    }
+    opening_minor = minor.get("opening", 0)
+    before_minor = minor.get("before", 0)
+    if asked.order.axis == "booking":
+        before_minor += opening_minor
+    closing_minor = minor.get("closing", account.posted_minor)
+    return opening_minor, before_minor, closing_minor
 
 
-def _balance_before(
-    conn: sqlalchemy.Connection,
-    known: ColumnElement[bool],
-    account: Account,
-    lowest: LineKey | None,
-) -> int:
-    """The balance before a line, from the sums after the line before it."""
+def _balance_before(account: Account, lowest: Any) -> int:  # noqa: ANN401 - a row of the lines
+    """The balance before a line, from the sums after it."""
     if lowest is None:
         return account.posted_minor
-    row = conn.execute(
-        select(statement_lines.c.debits_after_minor, statement_lines.c.credits_after_minor)
-        .where(
-            known,
-            tuple_(statement_lines.c.position, statement_lines.c.line)
-            < tuple_(*map(sqlalchemy.literal, lowest)),
-        )
-        .order_by(statement_lines.c.position.desc(), statement_lines.c.line.desc())
-        .limit(1)
-    ).first()
-    if row is None:
-        return 0
-    difference = int(row.credits_after_minor) - int(row.debits_after_minor)
-    return difference if account.terms.normal_side == "credit" else -difference
+    after = Sums(int(lowest.debits_after_minor), int(lowest.credits_after_minor))
+    amount_minor = int(lowest.amount_minor)
+    grows = _SIDES[lowest.side] == account.terms.normal_side
+    return after.on_normal_side(account) - (amount_minor if grows else -amount_minor)
 
 
 def _entries(

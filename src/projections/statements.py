@@ -4,6 +4,8 @@ Lines are only ever added. What an entry says (its id, reference, description, t
 read from the log when a page is asked for. The queries are in ``statement_queries``.
 """
 
+from operator import itemgetter
+
 from sqlalchemy import (
     CHAR,
     BigInteger,
@@ -42,6 +44,17 @@ statement_lines = view(
         "position",
         postgresql_where=text("value_date < (timezone('UTC', recorded_at))::date"),
     ),
+    Index(
+        "statement_lines_dated",
+        "ledger_id",
+        "slot",
+        "account_no",
+        "value_date",
+        "position",
+        "line",
+        postgresql_include=["side", "amount_minor"],
+        postgresql_where=text("value_date <> (timezone('UTC', recorded_at))::date"),
+    ),
 )
 held_lines = view(
     "held_lines",
@@ -59,50 +72,66 @@ HELD_COLUMNS = (
     "account_no, position, recorded_at, due_at, side, change_minor, debits_held_after_minor,"
     " credits_held_after_minor, version"
 )
-_NULL = "\\N"
 COLUMNS = (
     "account_no, position, line, recorded_at, value_date, side, amount_minor,"
     " debits_after_minor, credits_after_minor, version, kind"
 )
 
 
-def row_texts(lines: list[Line]) -> list[str]:
-    """The lines in COPY's text format, columns in the order of ``COLUMNS``.
+def line_rows(lines: list[Line]) -> list[tuple[object, ...]]:
+    """The rows of lines, columns in the order of ``COLUMNS``, by account.
 
-    Many lines that follow each other have the same times: those are put into text once.
+    In the order of the key they reach each page of its index once. Many lines that follow each
+    other have the same times: those are put into text once.
     """
-    texts: list[str] = []
-    before, times = None, ""
-    for line in lines:
-        if before is None or (line.recorded_at, line.value_date) != before:
-            before = line.recorded_at, line.value_date
-            times = f"{line.recorded_at:%Y-%m-%d %H:%M:%S.%f}+00\t{line.value_date}"
-        after, posting = line.after, line.posting
-        texts.append(
-            f"{after.terms.account_no}\t{line.position}\t{line.index}\t{times}"
-            f"\t{'D' if posting.side == 'debit' else 'C'}\t{posting.amount_minor}"
-            f"\t{after.debits_posted_minor}\t{after.credits_posted_minor}\t{after.version}"
-            f"\t{line.kind}"
+    rows: list[tuple[object, ...]] = []
+    add_row = rows.append
+    before_at, before_date, at_text, date_text = None, None, "", ""
+    for after, posting, position, index, recorded_at, value_date, kind in lines:
+        if recorded_at is not before_at or value_date != before_date:
+            before_at, before_date = recorded_at, value_date
+            at_text, date_text = recorded_at.isoformat(), value_date.isoformat()
+        add_row(
+            (
+                after.terms.account_no,
+                position,
+                index,
+                at_text,
+                date_text,
+                "D" if posting.side == "debit" else "C",
+                posting.amount_minor,
+                after.debits_posted_minor,
+                after.credits_posted_minor,
+                after.version,
+                kind,
+            )
         )
-    return texts
+    rows.sort(key=itemgetter(0))
+    return rows
 
 
-def held_texts(lines: list[HeldLine]) -> list[str]:
-    """The changes of what is held in COPY's text format, columns as in ``HELD_COLUMNS``."""
+def held_rows(lines: list[HeldLine]) -> list[tuple[object, ...]]:
+    """The rows of changes of what is held, columns in the order of ``HELD_COLUMNS``."""
     return [
-        f"{line.after.terms.account_no}\t{line.position}\t{line.recorded_at.isoformat()}"
-        f"\t{_NULL if line.due_at is None else line.due_at.isoformat()}"
-        f"\t{'D' if line.side == 'debit' else 'C'}\t{line.change_minor}"
-        f"\t{line.after.debits_held_minor}\t{line.after.credits_held_minor}"
-        f"\t{line.after.version}"
+        (
+            line.after.terms.account_no,
+            line.position,
+            line.recorded_at,
+            line.due_at,
+            "D" if line.side == "debit" else "C",
+            line.change_minor,
+            line.after.debits_held_minor,
+            line.after.credits_held_minor,
+            line.after.version,
+        )
         for line in lines
     ]
 
 
 def apply(slot: Slot, batch: Batch, _memory: Memory) -> None:
     """Add the batch's lines."""
-    slot.copy(statement_lines, COLUMNS, row_texts(batch.lines))
-    slot.copy(held_lines, HELD_COLUMNS, held_texts(batch.held_lines))
+    slot.copy(statement_lines, COLUMNS, line_rows(batch.lines))
+    slot.copy(held_lines, HELD_COLUMNS, held_rows(batch.held_lines))
 
 
 PROJECTION = Projection("statements", (statement_lines, held_lines), apply)

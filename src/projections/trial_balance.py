@@ -31,11 +31,14 @@ def add_to(totals: Totals, batch: Batch) -> None:
         if isinstance(item.event, AccountOpened):
             key = (item.event.currency, item.event.account_type)
             totals.setdefault(key, [0, 0, 0])[2] += 1
+    sums: dict[tuple[str, str, str], int] = {}
     for line in batch.lines:
-        terms, posting = line.after.terms, line.posting
-        key = (terms.currency, terms.account_type)
-        total = totals.get(key) or totals.setdefault(key, [0, 0, 0])
-        total[posting.side == "credit"] += posting.amount_minor
+        terms, posting = line[0].terms, line[1]
+        place = (terms.currency, terms.account_type, posting.side)
+        sums[place] = sums.get(place, 0) + posting.amount_minor
+    for (currency, account_type, side), amount_minor in sums.items():
+        total = totals.setdefault((currency, account_type), [0, 0, 0])
+        total[side == "credit"] += amount_minor
 
 
 def total_rows(totals: Totals) -> list[dict[str, object]]:

@@ -1,40 +1,44 @@
 """Verification: fold the whole log from position 1 and hold everything against it.
 
 The log against itself (no position missing, time never backwards, every entry balanced), against
-its seal (each row's leaf hash, and the head's Merkle frontier), and every row and column of every
-live projection against the fold. Trusts nothing but the log's bytes and this program; reads
-everything in one REPEATABLE READ snapshot, in bulk. Takes about 0.7 kB of memory an account.
+its seal (each row's leaf hash, and the head's Merkle frontier; see ``sealing``), and every row and
+column of every live projection against the fold. Trusts nothing but the log's bytes and this
+program; reads everything in one snapshot, in bulk. Takes about 0.7 kB of memory an account.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from itertools import starmap
-from typing import Any
+from itertools import pairwise
 
 import msgspec
 import psycopg
 
-from ledger_core import events, log, merkle
+from ledger_core import events, merkle
 from ledger_core.errors import LedgerNotFound, Unbalanced
 from ledger_core.events import Recorded
-from ledger_core.journal import HoldPlaced, JournalEntryPosted, require_balanced
-from ledger_core.log import Connection, StoredEvent
-from projections import balances, customer_360, kept, risk_flags, runner, trial_balance
-from projections.comparing import (
-    Finding,
-    Findings,
-    Stream,
-    compare_table,
-    compare_texts,
+from ledger_core.journal import POSTINGS_MIN, JournalEntryPosted, Posting, require_balanced
+from ledger_core.log import Connection
+from projections import customer_360, runner, sealing
+from projections.comparing import compare_table
+from projections.feed import decoder
+from projections.findings import END, Finding, Findings, compare_texts, merged
+from projections.folding import Batch, HeldLine, Line, UnfoldableError, fold, fold_kept
+from projections.paging import (
+    Columns,
+    Rows,
+    ahead,
+    begin_snapshot,
+    log_pages,
+    moments,
+    page_of,
 )
-from projections.folding import HeldLine, Line, UnfoldableError, batch_of, fold, fold_kept
 from projections.registry import NAMES
 from projections.truth import (
     HELD_LINES,
     IDENTITIES,
     LINES,
-    TAGS,
     Truth,
     held_line_key,
     held_line_texts,
@@ -43,14 +47,13 @@ from projections.truth import (
     line_texts,
 )
 
-BATCH_EVENTS = 5_000
+BESIDE_EVENTS_MIN = 20_000
+"""A log of so many events is worth a second process, which takes a quarter of a second to start."""
 
-# Times that Python cannot hold are found as missing, not failed on.
-_EVENTS = (
-    "SELECT position, CASE WHEN recorded_at BETWEEN '0001-01-02' AND '9999-12-30'"
-    " THEN recorded_at END, type, version, tags, command_key, actor, data, leaf_hash"
-    " FROM ledger.events WHERE ledger_id = %s ORDER BY position"
-)
+_COLUMNS = ("position", "recorded_at::text", "type", "version", "data::text")
+
+Row = tuple[int, datetime, str, int, str]
+"""Position, time, name, version and data of an event."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -76,11 +79,16 @@ def verify(
     connection: Connection,
     ledger_id: int,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    beside_from: int = BESIDE_EVENTS_MIN,
 ) -> Verdict:
     """Verify one ledger; the projections are brought to the log's head first.
 
+    The seal of a log of ``beside_from`` events or more is checked in a second process.
+
     Raises:
         LedgerNotFound: no such ledger.
+        SealCheckError: that process failed.
     """
     findings = Findings()
     try:
@@ -90,57 +98,81 @@ def verify(
         findings.add(
             "projection_stopped", f"the projections cannot be brought to the head: {error}"
         )
-    with connection.transaction(), ExitStack() as cursors:
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        return _Verification(connection, cursors, ledger_id, findings).run(progress)
+    with connection.transaction():
+        begin_snapshot(connection)
+        verification = _Verification(connection, ledger_id, findings)
+        order = verification.order()
+        if order.head < beside_from:
+            sealed = sealing.check(connection, order)
+            verification.run(progress)
+            return verification.verdict(sealed)
+        with sealing.Beside(connection, order) as beside:
+            verification.run(progress)
+            return verification.verdict(beside.report())
 
 
 class _Verification:
     """One verification under way, in its snapshot."""
 
-    def __init__(
-        self, connection: Connection, cursors: ExitStack, ledger_id: int, findings: Findings
-    ) -> None:
-        """Read where everything stands; ``cursors`` closes what is opened here."""
+    def __init__(self, connection: Connection, ledger_id: int, findings: Findings) -> None:
+        """Read where everything stands."""
         self.connection = connection
-        self.cursors = cursors
         self.ledger_id = ledger_id
         self.findings = findings
         self.truth = Truth()
         self.head = self._head()
         self.standings = self._standings()
-        self.lines = self._view_stream("statements", LINES)
-        self.held_lines = self._view_stream("statements", HELD_LINES, "held_lines")
-        self.tags = self._view_stream("event_tags", TAGS)
-        self.identities = self._stream("identities", IDENTITIES, (ledger_id,))
 
-    def run(self, progress: Callable[[int, int], None] | None) -> Verdict:
+    def order(self) -> sealing.Order:
+        """What is to be checked of the seal."""
+        tags = self.standings.get("event_tags")
+        if tags is None:
+            return sealing.Order(self.ledger_id, self.head[0], None)
+        return sealing.Order(self.ledger_id, self.head[0], tags.slot, tags.position)
+
+    def run(self, progress: Callable[[int, int], None] | None) -> None:
         """Fold the log, comparing as it goes."""
-        stops = sorted({standing.position for standing in self.standings.values()})
-        self._compare_views(0, None)
-        with self.connection.cursor(name="events") as cursor:
-            cursor.execute(_EVENTS.encode(), (self.ledger_id,))
-            while rows := cursor.fetchmany(BATCH_EVENTS):
-                stored = list(starmap(StoredEvent, rows))
-                self._check_log(stored)
-                while stored:
-                    last = stored[-1].position
-                    stop = next((at for at in stops if stored[0].position <= at < last), last)
-                    before = [item for item in stored if item.position <= stop]
-                    self._take(before)
-                    if stop in stops:
-                        self._compare_views(stop, before[-1].recorded_at)
-                    stored = stored[len(before) :]
+        open_cursor = self.connection.cursor
+        with (
+            open_cursor("statements", binary=True) as lines,
+            open_cursor("held_lines", binary=True) as held_lines,
+            open_cursor("identities", binary=True) as identities,
+            ThreadPoolExecutor(max_workers=1, thread_name_prefix="verification") as thread,
+        ):
+            pages = ahead(thread, log_pages(self.connection, self.ledger_id, _COLUMNS))
+            statements = self.standings.get("statements")
+            if statements is not None:
+                place = self.ledger_id, statements.slot
+                self.lines = Rows(thread, lines, LINES, place)
+                self.held_lines = Rows(thread, held_lines, HELD_LINES, place)
+            self.identities = Rows(thread, identities, IDENTITIES, (self.ledger_id,))
+            self._compare_views(0, None)
+            for columns in pages:
+                self.findings.page = page_of(columns[0][0])
+                self._take(columns)
                 if progress is not None:
-                    progress(self.truth.position, self.head[0])
-        self._check_rest()
+                    progress(columns[0][-1], self.head[0])
+            self.findings.page = END
+            self._check_rest()
+
+    def verdict(self, sealed: sealing.Report) -> Verdict:
+        """What was found here and in the check of the seal."""
+        frontier = self.head[1]
+        if merkle.to_bytes(sealed.frontier) != frontier:
+            self.findings.add(
+                "tree",
+                "the tree over the events is not the one that was sealed",
+                frontier.hex(),
+                merkle.to_bytes(sealed.frontier).hex(),
+            )
+        count = self.findings.count + sealed.findings_count
         return Verdict(
-            self.truth.events,
-            self.truth.position,
-            merkle.root(self.truth.frontier).hex(),
-            tuple(self.findings.shown),
-            self.findings.count,
-            ok=not self.findings.count,
+            sealed.events,
+            sealed.position,
+            merkle.root(sealed.frontier).hex(),
+            merged(sealed.findings, self.findings.shown),
+            count,
+            ok=not count,
         )
 
     def _head(self) -> tuple[int, bytes]:
@@ -178,259 +210,169 @@ class _Verification:
                 self.findings.add("projection", what, self.head[0], standing.position)
         return standings
 
-    def _stream(self, name: str, query: str, parameters: tuple[int, ...]) -> Stream:
-        """The rows of a query in order of position."""
-        cursor = self.cursors.enter_context(self.connection.cursor(name=name))
-        return Stream(cursor, query, parameters)
+    def _take(self, columns: Columns) -> None:
+        """Fold a page of the log, stopping where a projection stands, and compare its rows."""
+        positions, times = columns[0], moments(columns[1])
+        rows = list(zip(positions, times, *columns[2:], strict=True))
+        stops = {standing.position for standing in self.standings.values()}
+        ends = sorted({bisect_right(positions, stop) for stop in stops} - {0, len(rows)})
+        statements = self.standings.get("statements")
+        batches: list[Batch] = []
+        identities: list[str] = []
+        for begin, end in pairwise((0, *ends, len(rows))):
+            last = positions[end - 1]
+            recorded = self._decoded(rows[begin:end])
+            batch = self._fold(recorded)
+            identities += identity_texts(recorded)
+            if batch is not None and statements is not None and last <= statements.position:
+                batches.append(batch)
+            if last in stops:
+                self._compare_views(last, times[end - 1])
+        if statements is not None:
+            self._compare_lines([line for batch in batches for line in batch.lines])
+            self._compare_held_lines([line for batch in batches for line in batch.held_lines])
+        found = self.identities.until(self.findings.page)
+        compare_texts(identities, found, str, self._report_identity)
 
-    def _view_stream(self, name: str, query: str, cursor: str | None = None) -> Stream | None:
-        """The rows of a live projection in order of position."""
-        if name not in self.standings:
-            return None
-        return self._stream(cursor or name, query, (self.ledger_id, self.standings[name].slot))
+    def _decoded(self, rows: Sequence[Row]) -> list[Recorded]:
+        """The events that can be decoded; each entry that is not balanced is a finding."""
+        alike: dict[tuple[str, int], list[Row]] = {}
+        for row in rows:
+            if row[1] is not None:  # Else found by the check of the seal.
+                alike.setdefault((row[2], row[3]), []).append(row)
+        recorded: list[Recorded] = []
+        for (name, version), some in alike.items():
+            try:
+                found = decoder(name, version)(f"[{','.join([row[4] for row in some])}]")
+                recorded += [
+                    Recorded(row[0], row[1], event) for row, event in zip(some, found, strict=True)
+                ]
+            except (ValueError, msgspec.MsgspecError):
+                recorded += self._decoded_singly(some)
+        recorded.sort(key=_position)
+        for item in recorded:
+            if type(item.event) is JournalEntryPosted:
+                self._check_balance(item.event.postings, item.position)
+        return recorded
 
-    def _check_log(self, stored: list[StoredEvent]) -> None:
-        """The log against itself and its seal."""
-        truth, findings = self.truth, self.findings
-        hashes: list[bytes] = []
-        for item in stored:
-            position = item.position
-            if position != truth.position + 1:
-                what = f"positions {truth.position + 1} to {position - 1} are missing"
-                findings.add("event", what, position=truth.position + 1)
-            truth.position = position
-            truth.events += 1
-            if position > self.head[0]:
-                findings.add("event", f"event {position} is beyond the head", position=position)
-            if item.recorded_at is None:  # See _EVENTS.
-                findings.add("event", f"event {position} has no usable time", position=position)
-                hashes.append(bytes(merkle.HASH_SIZE))
-                continue
-            if truth.recorded_at is not None and item.recorded_at < truth.recorded_at:
-                what = f"event {position} was recorded before the one before it"
-                findings.add("event", what, position=position)
-            truth.recorded_at = item.recorded_at
-            leaf_hash = log.leaf_hash_of(item)
-            hashes.append(leaf_hash)
-            if leaf_hash != item.leaf_hash:
-                what = f"event {position} is not as it was sealed"
-                findings.add(
-                    "event", what, bytes(item.leaf_hash).hex(), leaf_hash.hex(), position=position
-                )
-        truth.frontier = merkle.extend(truth.frontier, hashes)
+    def _decoded_singly(self, rows: Sequence[Row]) -> Iterator[Recorded]:
+        """Those of the events that can be decoded."""
+        for position, moment, name, version, data in rows:
+            try:
+                yield Recorded(position, moment, events.decode(name, version, data.encode()))
+            except (ValueError, msgspec.MsgspecError) as error:
+                what = f"event {position} cannot be read: {error}"
+                self.findings.add("event", what, position=position)
 
-    def _take(self, stored: list[StoredEvent]) -> None:
-        """Fold events that lie between two stops, and compare what is kept line by line."""
-        recorded = [item for item in map(self._decoded, stored) if item is not None]
-        last = stored[-1].position
-        lines: list[Line] = []
-        held_lines: list[HeldLine] = []
+    def _check_balance(self, postings: tuple[Posting, ...], position: int) -> None:
+        """Debits equal credits in every currency."""
+        if len(postings) == POSTINGS_MIN:  # The hot path.
+            one, other = postings
+            if (
+                one.amount_minor == other.amount_minor
+                and one.side != other.side
+                and one.currency == other.currency
+            ):
+                return
+        try:
+            require_balanced(postings)
+        except Unbalanced as error:
+            self.findings.add("event", f"entry {position}: {error}", position=position)
+
+    def _fold(self, recorded: list[Recorded]) -> Batch | None:
+        """Fold events; those that do not fit what came before are findings, and are taken out."""
         while recorded:
-            batch = batch_of([(item.position, item.recorded_at, "", 0, b"") for item in recorded])
+            batch = Batch(recorded[0].position, recorded[-1].position, recorded[-1].recorded_at)
             try:
                 fold(batch, self.truth.memory.accounts, recorded)
                 fold_kept(batch, self.truth.memory.states, recorded)
             except UnfoldableError as error:
                 self.findings.add("event", str(error), position=error.position)
-                recorded = [item for item in recorded if item.position != error.position]
+                recorded[:] = [item for item in recorded if item.position != error.position]
                 continue
-            self._take_customers(recorded)
+            for item in batch.others:
+                try:
+                    customer_360.evolve(self.truth.profiles, (item,))
+                except UnfoldableError as error:
+                    self.findings.add("event", str(error), position=error.position)
             self.truth.take(batch)
-            lines, held_lines = batch.lines, batch.held_lines
-            break
-        self._compare_lines(lines, last)
-        self._compare_held_lines(held_lines, last)
-        self._compare_tags(stored, last)
-        self._compare_identities(recorded, last)
+            return batch
+        return None
 
-    def _decoded(self, item: StoredEvent) -> Recorded | None:
-        """The event, if it can be decoded and is balanced as an entry must be."""
-        position = item.position
-        if item.recorded_at is None:  # See _EVENTS.
-            return None
-        try:
-            event = events.decode(item.type, item.version, item.data)
-        except (ValueError, msgspec.MsgspecError) as error:
-            self.findings.add(
-                "event", f"event {position} cannot be read: {error}", position=position
-            )
-            return None
-        if type(event) is JournalEntryPosted:
-            try:
-                require_balanced(event.postings)
-            except Unbalanced as error:
-                self.findings.add("event", f"entry {position}: {error}", position=position)
-        return Recorded(position, item.recorded_at, event)
-
-    def _take_customers(self, recorded: list[Recorded]) -> None:
-        """Bring the profiles forward; an event on an unknown customer is a finding."""
-        for item in recorded:
-            if type(item.event) is JournalEntryPosted:
-                continue
-            try:
-                customer_360.evolve(self.truth.profiles, (item,))
-            except UnfoldableError as error:
-                self.findings.add("event", str(error), position=error.position)
-
-    def _compare_lines(self, lines: list[Line], last: int) -> None:
-        """Compare the statement lines up to an event with those of the fold."""
-        if self.lines is None or self._is_past("statements", last):
-            return
-        names = {line.after.terms.account_no: line.after.terms.account_id for line in lines}
+    def _compare_lines(self, lines: list[Line]) -> None:
+        """Compare the page's statement lines with those of the fold."""
+        names: dict[str, str] = {}
 
         def report(key: str, expected: str | None, found: str | None) -> None:
+            if not names:
+                names.update(
+                    (str(item[0].terms.account_no), item[0].terms.account_id) for item in lines
+                )
             account_no, position, line = key.split(" ")
             self.findings.add(
                 "statement_lines",
-                f"line {line} of event {position} on account"
-                f" {names.get(int(account_no), account_no)}",
+                f"line {line} of event {position} on account {names.get(account_no, account_no)}",
                 expected,
                 found,
                 position=int(position),
-                account_id=names.get(int(account_no)),
+                account_id=names.get(account_no),
             )
 
-        compare_texts(line_texts(lines), self.lines.until(last), line_key, report)
+        compare_texts(line_texts(lines), self.lines.until(self.findings.page), line_key, report)
 
-    def _compare_held_lines(self, lines: list[HeldLine], last: int) -> None:
-        """Compare the changes of what is held up to an event with those of the fold."""
-        if self.held_lines is None or self._is_past("statements", last):
-            return
+    def _compare_held_lines(self, lines: list[HeldLine]) -> None:
+        """Compare the page's changes of what is held with those of the fold."""
 
         def report(key: str, expected: str | None, found: str | None) -> None:
             account_no, position = key.split(" ")
             what = f"change of what is held by event {position} on account number {account_no}"
             self.findings.add("held_lines", what, expected, found, position=int(position))
 
-        compare_texts(held_line_texts(lines), self.held_lines.until(last), held_line_key, report)
+        found = self.held_lines.until(self.findings.page)
+        compare_texts(held_line_texts(lines), found, held_line_key, report)
 
-    def _compare_tags(self, stored: list[StoredEvent], last: int) -> None:
-        """Compare the tag index up to an event with the log's tags."""
-        if self.tags is None or self._is_past("event_tags", last):
-            return
-        expected = [f"{item.position} {tag}" for item in stored for tag in sorted(set(item.tags))]
-        compare_texts(expected, self.tags.until(last), str, self._report_of("event_tags", "tag"))
-
-    def _compare_identities(self, recorded: list[Recorded], last: int) -> None:
-        """Compare the names that entries took with those that are recorded as taken."""
-        expected = [
-            text
-            for item in recorded
-            if isinstance(item.event, JournalEntryPosted | HoldPlaced)
-            for text in identity_texts(item.event, item.position)
-        ]
-        report = self._report_of("identities", "identity")
-        compare_texts(expected, self.identities.until(last), str, report)
-
-    def _report_of(self, kind: str, noun: str) -> Callable[[str, str | None, str | None], None]:
-        """Report rows whose text begins with their position."""
-
-        def report(key: str, expected: str | None, found: str | None) -> None:
-            position, _, name = key.partition(" ")
-            what = f"{noun} {name} of event {position}"
-            self.findings.add(kind, what, expected, found, position=int(position))
-
-        return report
-
-    def _is_past(self, name: str, position: int) -> bool:
-        """Whether the fold is beyond where the projection stands."""
-        return position > self.standings[name].position
+    def _report_identity(self, key: str, expected: str | None, found: str | None) -> None:
+        """Report a name that an event took, or that is recorded as taken."""
+        position, _, name = key.partition(" ")
+        what = f"identity {name} of event {position}"
+        self.findings.add("identities", what, expected, found, position=int(position))
 
     def _compare_views(self, at: int, recorded_at: datetime | None) -> None:
         """Compare the tables of the projections that stand at ``at`` with the fold up to there.
 
         ``recorded_at`` is the time of the event there.
         """
-        truth = self.truth
-        memory = truth.memory
-        rows_of: dict[str, list[tuple[Any, Any, Any]]] = {
-            "balances": [
-                (balances.accounts, _keyed(memory.accounts), balances.account_row),
-                (balances.account_changes, truth.changes, _change_row),
-                (balances.units, truth.units, dict),
-            ],
-            "kept": [
-                (
-                    kept.kept,
-                    {place: (place, state) for place, state in memory.states.items()},
-                    kept.kept_row,
-                )
-            ],
-            "trial_balance": [
-                (
-                    trial_balance.trial_balance,
-                    {
-                        (str(row["currency"]), str(row["account_type"])): row
-                        for row in trial_balance.total_rows(truth.totals)
-                    },
-                    dict,
-                )
-            ],
-            "customer_360": [
-                (customer_360.customers, _keyed(truth.profiles), customer_360.profile_row),
-                (
-                    customer_360.customer_accounts,
-                    {
-                        (link.customer_id, link.account_id, link.role): (link, since)
-                        for link, since in truth.links.items()
-                    },
-                    lambda pair: customer_360.link_row(*pair),
-                ),
-            ],
-            "risk_flags": [
-                (risk_flags.risk_flags, _keyed(truth.flags), risk_flags.flag_row),
-                (
-                    risk_flags.risk_rules,
-                    {(str(row["rule"]),): row for row in risk_flags.rule_rows(memory.rules)},
-                    dict,
-                ),
-            ],
-        }
+        tables = self.truth.tables()
         for name, standing in self.standings.items():
             if standing.position != at:
                 continue
             if standing.recorded_at != recorded_at:
                 what = f"{name} has another time than its event {at}"
                 self.findings.add("projection", what, recorded_at, standing.recorded_at)
-            for table, expected, row_of in rows_of.get(name, []):
+            for table, expected, row_of in tables.get(name, ()):
                 place = (self.ledger_id, standing.slot)
                 compare_table(self.connection, place, table, expected, row_of, self.findings)
 
     def _check_rest(self) -> None:
         """What can be said only at the end of the log."""
-        truth, findings = self.truth, self.findings
-        position, frontier = self.head
-        if truth.position < position:
-            what = f"positions {truth.position + 1} to {position} are missing"
-            findings.add("event", what, position=truth.position + 1)
-        if merkle.to_bytes(truth.frontier) != bytes(frontier):
-            findings.add(
-                "tree",
-                "the tree over the events is not the one that was sealed",
-                bytes(frontier).hex(),
-                merkle.to_bytes(truth.frontier).hex(),
-            )
         sums: dict[str, int] = {}
-        for (currency, _), (debits, credits_, _) in truth.totals.items():
+        for (currency, _), (debits, credits_, _) in self.truth.totals().items():
             sums[currency] = sums.get(currency, 0) + debits - credits_
         for currency, difference in sums.items():
             if difference:
-                findings.add("ledger", f"debits minus credits in {currency}", 0, difference)
-        for stream, kind, noun in (
-            (self.lines, "statement_lines", "line"),
-            (self.held_lines, "held_lines", "line"),
-            (self.tags, "event_tags", "tag"),
-            (self.identities, "identities", "identity"),
-        ):
-            for text in [] if stream is None else stream.until(2**63):
-                findings.add(kind, f"{noun} that is not in the log", None, text)
+                what = f"debits minus credits in {currency}"
+                self.findings.add("ledger", what, 0, difference)
+        streams = [(self.identities, "identities", "identity")]
+        if "statements" in self.standings:
+            streams += [
+                (self.lines, "statement_lines", "line"),
+                (self.held_lines, "held_lines", "line"),
+            ]
+        for stream, kind, noun in streams:
+            for text in stream.until(END):
+                self.findings.add(kind, f"{noun} that is not in the log", None, text)
 
 
-def _keyed(objects: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
-    """The same objects by the key of their rows, which is their id alone."""
-    return {(identifier,): item for identifier, item in objects.items()}
-
-
-def _change_row(change: tuple[int, int]) -> dict[str, object]:
-    """The row of ``account_changes``."""
-    return {"account_no": change[0], "position": change[1]}
+def _position(item: Recorded) -> int:
+    """Where the event stands."""
+    return item.position

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from sqlalchemy import Table
@@ -43,15 +43,19 @@ class Lane:
 
     def read(self, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
         """The rows of a query, after everything that was asked for before."""
+        return self.ask(query, parameters)()
+
+    def ask(self, query: str, parameters: Sequence[object]) -> Callable[[], list[tuple[Any, ...]]]:
+        """Begin a query after everything that was asked for before; call for its rows."""
         return self._thread.submit(
             lambda: self._connection.execute(query.encode(), parameters).fetchall()
-        ).result()
+        ).result
 
     def execute(self, statement: str, parameters: Sequence[object]) -> None:
         """Carry out a statement some time before ``finish`` returns."""
         self._pending.append(self._thread.submit(self._execute, statement, parameters))
 
-    def copy(self, statement: str, data: str) -> None:
+    def copy(self, statement: str, data: bytes) -> None:
         """Carry out a COPY some time before ``finish`` returns."""
         self._pending.append(self._thread.submit(self._copy, statement, data))
 
@@ -64,7 +68,7 @@ class Lane:
         """Carry out a statement now."""
         self._connection.execute(statement.encode(), parameters)
 
-    def _copy(self, statement: str, data: str) -> None:
+    def _copy(self, statement: str, data: bytes) -> None:
         """Carry out a COPY now."""
         with self._connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
             copy.write(data)
@@ -99,13 +103,19 @@ class Slot:
                 (self.ledger_id, self.slot, _ENCODER.encode(rows).decode()),
             )
 
-    def copy(self, table: Table, columns: str, rows: Sequence[str]) -> None:
-        """Add rows in COPY's text format, each beginning after ``ledger_id`` and ``slot``."""
+    def copy(self, table: Table, columns: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Add rows, each beginning after ``ledger_id`` and ``slot``.
+
+        JSON, line by line, is what COPY reads as CSV, as long as no string has anything to escape;
+        nothing makes it faster.
+        """
         if rows:
-            prefix = f"{self.ledger_id}\t{self.slot}\t"
+            place = f"{self.ledger_id},{self.slot},".encode()
+            data = _ENCODER.encode_lines(rows)
             self.lane.copy(
-                f"COPY {table.fullname} (ledger_id, slot, {columns}) FROM STDIN",
-                prefix + f"\n{prefix}".join(rows) + "\n",
+                f"COPY {table.fullname} (ledger_id, slot, {columns})"
+                " FROM STDIN (FORMAT csv, NULL 'null')",
+                place + data[1:-2].replace(b"]\n[", b"\n" + place) + b"\n",
             )
 
 
@@ -113,14 +123,14 @@ class Slot:
 class Projection:
     """A read model: its name, its tables, and how a batch of events changes them.
 
-    ``stage`` is ``log`` where the positions of the batch suffice to apply it, because the rest is
-    done from the log inside the database: that begins before the events are decoded.
+    A batch is taken in by parts, unless the projection ``coalesces``: then it is given what all
+    parts together changed, without their lines.
     """
 
     name: str
     tables: tuple[Table, ...]
     apply: Callable[[Slot, Batch, Memory], None]
-    stage: Literal["log", "events"] = "events"
+    coalesces: bool = False
 
 
 @cache

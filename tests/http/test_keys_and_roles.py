@@ -1,5 +1,6 @@
 """API keys and roles: nothing without a key, nothing beyond its role, nothing of another ledger."""
 
+import asyncio
 import time
 from datetime import timedelta
 
@@ -9,7 +10,9 @@ from tests.http.bank import Bank
 
 from api import api_keys, clock
 from api.edge import PUBLIC_PATHS
-from api.key_ring import REMEMBERED_S
+from api.key_ring import REMEMBERED_S, KeyRing
+from api.problems import Problem
+from api.reads import Reads
 from api.role_names import ROLES
 from api.roles import ALLOWED
 from ledger_core import commands
@@ -118,6 +121,36 @@ def test_a_revoked_key_stops_working_within_two_seconds(bank: Bank) -> None:
     assert 2 * REMEMBERED_S <= 2
     time.sleep(2 * REMEMBERED_S + 0.05)
     assert bank.client.get("/v1/info", headers=headers).status_code == 401
+
+
+def test_no_request_waits_for_a_key_that_is_in_use(bank: Bank) -> None:
+    """It is looked up again before it is forgotten, and a revoked one is forgotten as soon."""
+    header = bank.headers("reader")["Authorization"].encode()
+
+    async def use() -> int:
+        """Use the key for two seconds, then revoke it; how often it was known without waiting."""
+        reads = Reads(bank.runtime.engine)
+        ring = KeyRing(reads, SECRET)
+        assert ring.remembered(header) is None
+        await ring.caller([(b"authorization", header)])
+        known = 0
+        for _ in range(40):
+            await asyncio.sleep(0.05)
+            known += ring.remembered(header) is not None
+        with bank.runtime.connect("ledger_writer") as connection:
+            key_id = bank.keys["reader"].split("_")[2]
+            assert api_keys.revoke(connection, bank.ledger_id, key_id, clock.now())
+        for _ in range(int(2 * REMEMBERED_S / 0.05) + 1):
+            await asyncio.sleep(0.05)
+            ring.remembered(header)
+        assert ring.remembered(header) is None
+        with pytest.raises(Problem):
+            await ring.caller([(b"authorization", header)])
+        reads.close()
+        return known
+
+    # A slow moment of the machine may cost some.
+    assert asyncio.run(use()) > 30
 
 
 def test_an_expired_key_opens_nothing(bank: Bank) -> None:

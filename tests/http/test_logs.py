@@ -42,3 +42,42 @@ def test_every_line_is_json_and_no_exceptions_text_is_in_it() -> None:
     assert lines[2]["error_type"] == "ValueError"
     assert lines[2]["frames"] == ["<string>:12 <module>"]
     assert "secret" not in ran.stderr + ran.stdout
+
+
+MANY = """
+import threading
+import structlog
+from api import logs
+
+logs.configure()
+log = structlog.get_logger("x")
+
+def work(number):
+    for turn in range(2_500):
+        log.info("line", thread=number, turn=turn)
+
+threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+log.warning("last")
+log.info("after")
+"""
+
+
+def test_no_line_is_lost_at_an_orderly_end() -> None:
+    """Lines of many threads are written whole, each thread's in order, a warning after them all."""
+    source = Path(__file__).resolve().parents[2] / "src"
+    ran = subprocess.run(
+        [sys.executable, "-c", MANY],
+        env={"PYTHONPATH": str(source)},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    lines = [json.loads(line) for line in ran.stderr.splitlines()]
+    assert [line["event"] for line in lines[-2:]] == ["last", "after"]
+    for number in range(6):
+        turns = [line["turn"] for line in lines if line.get("thread") == number]
+        assert turns == list(range(2_500))

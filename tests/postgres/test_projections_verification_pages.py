@@ -113,7 +113,7 @@ def test_rows_far_from_their_place_are_found(bank: World, superuser_url: str) ->
     for text in (
         "line 0 of event 10 on account A: expected",
         f"line 0 of event {-(2**63)} on account A: expected nothing",
-        f"line 0 of event {2**63 - 1} on account A: expected",
+        f"line 0 of event {2**63 - 1} on account",
         f"identity entry e of event {2**63 - 1}: expected nothing",
     ):
         assert any(text in message for message in messages), (text, messages)

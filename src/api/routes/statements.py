@@ -23,7 +23,8 @@ from api.views import (
 from ledger_core.accounts import AccountType
 from ledger_core.journal import EntryKind, Side
 from ledger_core.money import decimal_text
-from projections.statement_queries import Axis, LineKey, StatementPage, statement
+from projections.statement_pages import Axis, LineKey
+from projections.statement_queries import StatementPage, statement
 
 
 class LineAnswer(Answer):

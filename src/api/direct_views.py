@@ -1,0 +1,179 @@
+"""The views that are read most often: their GETs need nothing of the framework's routing.
+
+Only the plain form is taken here: one account as it stands now. Whatever a request asks beyond
+that, and whatever is to be refused, goes on to the framework's route of the same address, which
+answers the plain form with the very same bytes.
+"""
+
+import asyncio
+import re
+from functools import partial
+from typing import TYPE_CHECKING
+
+from api.balance_reads import BalanceText, Found
+from api.caching import Keeping, tagged
+from api.command_routes import path_id
+from api.context import Context
+from api.edge import CALLER, TRACE
+from api.exchange import Exchange, Handler, Headers
+from api.roles import is_allowed
+from api.routes import VIEWS, accounts, balances
+from api.views import ViewRoute
+from api.wire import App, Message, Receive, Scope, Send
+from ledger_core.errors import ValidationFailed
+from ledger_core.fields import require_id
+
+if TYPE_CHECKING:
+    from api.key_ring import Caller
+
+_ACCOUNT = "/v1/accounts/{account_id}"
+_ADDRESS = re.compile(r"/v1/accounts/([^/?#]+)(/balance)?")
+_JSON = (b"content-type", b"application/json")
+
+
+class BalanceView:
+    """Answers for an account as it stands now, with or without a task of its own."""
+
+    def __init__(self, context: Context, view: ViewRoute, otherwise: App) -> None:
+        """Stand before the framework's route of that view."""
+        self._balances = context.balances
+        self._view = view
+        self._otherwise = otherwise
+        self._tasks: set[asyncio.Future[None]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the balance, or hand the request on."""
+        caller: Caller = scope[CALLER]
+        account_id = _account_id(scope["path"])
+        text = None
+        if account_id is not None and not scope["query_string"] and self._is_open_to(caller):
+            text = await self._balances.read(caller.ledger_id, account_id)
+        if text is None:
+            await self._otherwise(scope, receive, send)
+            return
+        scope[TRACE].route = self._view.path
+        for message in self._messages(text, scope["headers"]):
+            await send(message)
+
+    def handle(self, path: str, exchange: Exchange) -> None:
+        """The same for a request to nothing but the path.
+
+        Raises:
+            LedgerBusy: too many wait already.
+        """
+        exchange.trace.route = self._view.path
+        account_id, caller = _account_id(path), exchange.caller
+        tell = partial(self._tell, path, exchange)
+        if account_id is not None and self._is_open_to(caller):
+            self._balances.ask(caller.ledger_id, account_id, tell)
+        else:
+            tell(None)
+
+    def _tell(self, path: str, exchange: Exchange, found: Found) -> None:
+        """Answer with what was found; the framework answers where nothing was."""
+        if isinstance(found, BalanceText):
+            start, body = self._messages(found, exchange.headers)
+            exchange.answer(start["status"], body["body"], _without_length(start["headers"]))
+        elif found is None:
+            task = asyncio.ensure_future(self._hand_on(path, exchange))
+            # The loop itself holds its tasks but weakly.
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            exchange.fail(found)
+
+    async def _hand_on(self, path: str, exchange: Exchange) -> None:
+        """Have the framework answer."""
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            """The request has no body."""
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Message) -> None:
+            """Keep the answer until it is whole."""
+            sent.append(message)
+
+        scope: Scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode("ascii"),
+            "query_string": b"",
+            "root_path": "",
+            "headers": exchange.headers,
+            CALLER: exchange.caller,
+            TRACE: exchange.trace,
+        }
+        try:
+            await self._otherwise(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - every failure is answered
+            exchange.fail(error)
+            return
+        body = b"".join(message.get("body", b"") for message in sent[1:])
+        exchange.answer(sent[0]["status"], body, _without_length(sent[0]["headers"]))
+
+    def _is_open_to(self, caller: "Caller") -> bool:
+        """Whether the caller's role may read the view."""
+        return is_allowed(caller.role, self._view.operation)
+
+    def _messages(self, text: BalanceText, asked: Headers) -> tuple[Message, Message]:
+        """The whole answer, as ASGI has it."""
+        position = (b"ledger-position", str(text.position).encode())
+        keeping = Keeping(self._view.keep, str(text.version), (position,))
+        length = (b"content-length", str(len(text.body)).encode())
+        start = {"type": "http.response.start", "status": 200, "headers": [length, _JSON]}
+        return tagged(start, {"type": "http.response.body", "body": text.body}, keeping, asked)
+
+
+class DirectViews:
+    """How to find the thin application behind a path; ``None``: the framework answers."""
+
+    def __init__(self, context: Context, otherwise: App) -> None:
+        """Stand before the framework, which takes whatever a thin application does not take."""
+        self._by_end = {
+            view.path.removeprefix(_ACCOUNT): BalanceView(context, view, otherwise)
+            for view in (*accounts.VIEWS, *balances.VIEWS)
+            if view.path.startswith(_ACCOUNT)
+        }
+        # An address that is written out is not an account of that name.
+        self._others = {view.path for view in VIEWS if "{" not in view.path}
+
+    def __call__(self, path: str) -> BalanceView | None:
+        """The application that answers for an account, if the path is one's."""
+        matched = _ADDRESS.fullmatch(path)
+        if matched is None or path in self._others:
+            return None
+        return self._by_end[matched[2] or ""]
+
+    def handler(self, url: bytes) -> Handler | None:
+        """The same for a request to nothing but a path, without a task."""
+        path = url.decode("ascii", "replace")
+        view = self(path)
+        return None if view is None else partial(view.handle, path)
+
+
+def find(context: Context, otherwise: App) -> DirectViews:
+    """The thin applications that stand before the framework, ``otherwise``."""
+    return DirectViews(context, otherwise)
+
+
+def _account_id(path: str) -> str | None:
+    """The id that the address of an account names, if it is one."""
+    address = _ADDRESS.fullmatch(path)
+    if address is None:
+        return None
+    account_id = path_id(address[1])
+    try:
+        require_id(account_id, field="account_id")
+    except ValidationFailed:
+        return None
+    return account_id
+
+
+def _without_length(headers: Headers) -> Headers:
+    """The headers of an answer but for the length of its body, which an exchange says itself."""
+    return [header for header in headers if header[0] != b"content-length"]

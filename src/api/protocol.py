@@ -1,0 +1,176 @@
+"""HTTP/1.1 as uvicorn speaks it, with a short cut for the hot routes.
+
+A plain request to one of them costs uvicorn, its task and ASGI's messages more than the command
+itself. Here it is parsed by the same parser, handed to its handler and answered by one write.
+Anything unusual about a request - its key was not seen a moment ago, a header is there twice, its
+body is chunked or large, another answer of the connection is under way - leads the usual way,
+which gives the same answers.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from api.caching import NOT_MODIFIED
+from api.edge import failure_response, trace_of
+from api.exchange import Handler, Headers
+
+if TYPE_CHECKING:
+    from api.app import Application
+    from api.edge import Edge, Trace
+    from api.key_ring import Caller
+
+# Larger bodies are none of the hot routes' business.
+BODY_BYTES_MAX = 65_536
+
+# Whatever these say, the usual way knows what to do.
+_UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    cycle: Any  # Uvicorn's, or a _Short, which has all that uvicorn looks at.
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """Serve a connection of an application that stands behind an edge."""
+        super().__init__(config, server_state, app_state, _loop)
+        self.edge: Edge = cast("Application", config.app).edge
+
+    def on_message_begin(self) -> None:
+        """Begin a request; what only ASGI needs is made when the request turns out to go there."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+
+    def on_headers_complete(self) -> None:
+        """Take the short cut, if it is open to this request."""
+        short = self._short()
+        if short is not None:
+            self.cycle = short
+            return
+        url, headers, is_expecting = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, is_expecting
+        self.headers.extend(headers)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        if type(self.cycle) is _Short:
+            self.cycle.body += body
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is there as a whole."""
+        if type(self.cycle) is _Short:
+            self.cycle.begin()
+        else:
+            super().on_message_complete()
+
+    def _short(self) -> "_Short | None":
+        """The request, if it is a plain one to a hot route."""
+        method = self.parser.get_method().decode()
+        handler = self.edge.handler_of(method, self.url)
+        if handler is None or (self.cycle is not None and not self.cycle.response_complete):
+            return None
+        headers = dict(self.headers)
+        if (
+            len(headers) != len(self.headers)
+            or not _UNUSUAL.isdisjoint(headers)
+            or int(headers.get(b"content-length", 0)) > BODY_BYTES_MAX
+            or self.parser.get_http_version() != "1.1"
+            or self.flow.write_paused
+        ):
+            return None
+        caller = self.edge.remembered(headers.get(b"authorization"))
+        return None if caller is None else _Short(self, handler, method, caller)
+
+
+class _Ignored:
+    """The event for which nobody waits."""
+
+    def set(self) -> None:
+        """Do nothing."""
+
+
+_IGNORED = _Ignored()
+
+
+class _Short:
+    """A request on the short cut; to uvicorn it looks like one of its own."""
+
+    __slots__ = (
+        "_handler",
+        "_protocol",
+        "begun_at_s",
+        "body",
+        "caller",
+        "disconnected",
+        "headers",
+        "keep_alive",
+        "message_event",
+        "method",
+        "response_complete",
+        "trace",
+    )
+
+    def __init__(self, protocol: Protocol, handler: Handler, method: str, caller: "Caller") -> None:
+        """Begin, with the head of the request."""
+        self._protocol = protocol
+        self._handler = handler
+        self.begun_at_s = protocol.loop.time()
+        self.method = method
+        self.caller = caller
+        self.headers = protocol.headers
+        self.trace: Trace = trace_of(self.headers)
+        self.body = b""
+        self.keep_alive = protocol.parser.should_keep_alive()
+        self.disconnected = False
+        self.response_complete = False
+        self.message_event = _IGNORED
+
+    def begin(self) -> None:
+        """Have it handled."""
+        try:
+            self._handler(self)
+        except Exception as error:  # noqa: BLE001 - every failure is answered
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with the problem behind a failure."""
+        if not self.response_complete:
+            self.answer(*failure_response(self.trace, error))
+
+    def answer(self, status: int, body: bytes, headers: Headers) -> None:
+        """Send the whole answer, in one write."""
+        protocol, trace = self._protocol, self.trace
+        trace.status = status
+        parts = [STATUS_LINE[status]]
+        if status != NOT_MODIFIED:  # There it would be the length of what was not sent again.
+            parts.append(b"content-length: %d\r\n" % len(body))
+        for name, value in headers:
+            parts += (name, b": ", value, b"\r\n")
+        for name, value in protocol.edge.added(self.method, trace):
+            parts += (name, b": ", value, b"\r\n")
+        parts.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        parts.append(body)
+        self.response_complete = True
+        if not self.disconnected:
+            protocol.transport.write(b"".join(parts))
+            if not self.keep_alive:
+                protocol.transport.close()
+        protocol.edge.finish(
+            self.method, trace, self.caller, protocol.loop.time() - self.begun_at_s
+        )
+        protocol.on_response_complete()
