@@ -7,6 +7,7 @@ the hold → limits. The first that fails is the answer.
 
 from collections.abc import Iterable
 from datetime import date
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -219,10 +220,16 @@ def fields_of(event: JournalEntryPosted) -> dict[str, Any]:
 def asked_of(command: msgspec.Struct) -> dict[str, Any]:
     """The command as it was put, without its key and what was left out, in plain JSON values."""
     fields: dict[str, Any] = msgspec.to_builtins(command)
-    for field in msgspec.structs.fields(command):
-        if field.name == "key" or getattr(command, field.name) == field.default:
-            fields.pop(field.name, None)
+    for name, default in _defaults(type(command)):
+        if name == "key" or getattr(command, name) == default:
+            fields.pop(name, None)
     return fields
+
+
+@cache
+def _defaults(kind: type[msgspec.Struct]) -> tuple[tuple[str, object], ...]:
+    """The fields of a command and what they are where they are left out."""
+    return tuple((field.name, field.default) for field in msgspec.structs.fields(kind))
 
 
 def require_currency(books: "Books", account: Account, currency: str) -> None:

@@ -148,7 +148,7 @@ class Ledger:
             loading.evict(connection, self.ledger_id, books)
             return None
         asked = [command for item in submissions for command in item.commands]
-        transaction.known |= loading.load(connection, self.ledger_id, books, asked)
+        transaction.load(asked)
         outcomes = [transaction.submission(item) for item in submissions]
         self._commit(connection, transaction, appending, outcomes)
         books.settle()

@@ -8,7 +8,7 @@ needs approval, run a stored command.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -59,6 +59,9 @@ from ledger_core.standing_orders import RunOrder
 from ledger_core.transfers import Transfer
 from ledger_core.unchanged import NothingChanged
 from ledger_core.vault import Vault
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 SYSTEM_ACTOR = "ledger"
 """On whose behalf the ledger itself acts: what fell due."""
@@ -138,6 +141,8 @@ class Transaction:
         # Key -> the event it already led to, in the log or in this transaction.
         self.known: dict[str, events.Recorded | Outcome] = {}
         self.decided: dict[int, events.Recorded] = {}
+        # The ciphers of persons whose profiles are about to be changed.
+        self._ciphers: dict[str, AESGCMSIV] = {}
 
     @property
     def _connection(self) -> Connection:
@@ -145,6 +150,19 @@ class Transaction:
         if self._appending is not None:
             self._appending.pause()
         return self._own_connection
+
+    def load(self, commands: Sequence[Command]) -> None:
+        """Load everything that the commands need.
+
+        Raises:
+            LedgerBusy: the state cannot be held in memory.
+        """
+        self.known |= loading.load(self._connection, self._ledger_id, self._books, commands)
+        customers = self._books.customers
+        changed = [item.customer_id for item in commands if isinstance(item, ChangeProfile)]
+        subjects = {customers[name].subject for name in changed if name in customers}
+        if subjects:
+            self._ciphers = self._vault.ciphers(self._connection, self._ledger_id, sorted(subjects))
 
     def hand_on(self) -> None:
         """Append what was decided so far: it can no longer be taken back but by a rollback."""
@@ -392,9 +410,12 @@ class Transaction:
         """A profile with its personal fields sealed."""
         personal = {name: text for name, text in profile.items() if name in PERSONAL_FIELDS}
         public = {name: text for name, text in profile.items() if name not in PERSONAL_FIELDS}
-        return Sealed(
-            subject, self._vault.seal(self._connection, self._ledger_id, subject, personal), public
-        )
+        cipher = self._ciphers.get(subject)
+        if cipher is None:
+            sealed = self._vault.seal(self._connection, self._ledger_id, subject, personal)
+        else:
+            sealed = self._vault.seal_with(cipher, subject, personal)
+        return Sealed(subject, sealed, public)
 
     def _record(self, event: Event, key: str | None, actor: str) -> int:
         """Take a decided event into the books and the transaction; its position."""

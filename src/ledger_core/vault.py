@@ -71,10 +71,16 @@ class Vault:
         Raises:
             VaultError: the subject has no key any more, or it cannot be unwrapped.
         """
-        cipher = self._ciphers(connection, ledger_id, [subject]).get(subject)
+        cipher = self.ciphers(connection, ledger_id, [subject]).get(subject)
         if cipher is None:
             msg = f"the key of {subject} was destroyed"
             raise VaultError(msg)
+        return self.seal_with(cipher, subject, fields)
+
+    def seal_with(
+        self, cipher: AESGCMSIV, subject: str, fields: Mapping[str, str]
+    ) -> dict[str, str]:
+        """As ``seal``, with the subject's cipher that was read in the same transaction."""
         return {
             name: _FORMAT + _seal(cipher, self._random_bytes(NONCE_BYTES), subject, name, value)
             for name, value in fields.items()
@@ -101,7 +107,7 @@ class Vault:
         Raises:
             VaultError: a key cannot be unwrapped, or a value is damaged.
         """
-        ciphers = self._ciphers(connection, ledger_id, list(sealed))
+        ciphers = self.ciphers(connection, ledger_id, list(sealed))
         return {
             subject: None
             if subject not in ciphers
@@ -131,10 +137,14 @@ class Vault:
             return False
         return True
 
-    def _ciphers(
+    def ciphers(
         self, connection: Connection, ledger_id: int, subjects: list[str]
     ) -> dict[str, AESGCMSIV]:
-        """The ciphers of those subjects whose keys still exist."""
+        """The ciphers of those subjects whose keys still exist; not to be kept for long.
+
+        Raises:
+            VaultError: a key cannot be unwrapped.
+        """
         rows = connection.execute(
             "SELECT subject, wrapped_key FROM keystore.subject_keys"
             " WHERE ledger_id = %s AND subject = ANY(%s) AND wrapped_key IS NOT NULL",
