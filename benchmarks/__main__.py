@@ -25,7 +25,8 @@ from benchmarks.product import Product, started
 from benchmarks.sizes import MODES, Sizes
 
 RESULTS = Path(__file__).parent / "results"
-PLOTS = Path(__file__).parents[1] / "docs" / "performance"
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+PLOTS = PAGE.with_suffix("")
 
 
 def everything(sizes: Sizes, mode: str) -> int:
@@ -80,16 +81,18 @@ def store(name: str, product: Product, sizes: Sizes) -> dict[str, float | str]:
     return found
 
 
-def drawn() -> None:
-    """Draw the plots of the documentation from the latest results."""
-    PLOTS.mkdir(exist_ok=True)
+def document() -> None:
+    """Bring the figures and plots of ``docs/performance.md`` up to the latest results."""
+    latest = json.loads((RESULTS / "latest.json").read_text())
     grown = RESULTS / "growth.json"
-    charts = drawing.charts(
-        json.loads((RESULTS / "latest.json").read_text()),
-        json.loads(grown.read_text()) if grown.exists() else [],
-    )
+    charts = drawing.charts(latest, json.loads(grown.read_text()) if grown.exists() else [])
+    PLOTS.mkdir(exist_ok=True)
     for name, chart in charts.items():
         (PLOTS / f"{name}.svg").write_text(chart)
+    text = report.replaced(PAGE.read_text(), "results", report.summary(latest))
+    if (RESULTS / "growth.md").exists():
+        text = report.replaced(text, "growth", (RESULTS / "growth.md").read_text())
+    PAGE.write_text(text)
 
 
 def main() -> int:
@@ -102,9 +105,7 @@ def main() -> int:
     )
     parser.add_argument("--accounts", type=int, default=None, help="accounts of the run")
     parser.add_argument("--profile", action="store_true", help="say where the time goes")
-    parser.add_argument(
-        "--plots", action="store_true", help="draw docs/performance from the results"
-    )
+    parser.add_argument("--docs", action="store_true", help="write docs/performance.md anew")
     options = parser.parse_args()
     mode = os.environ.get("BENCH") or "full"
     sizes = MODES[mode]
@@ -124,8 +125,8 @@ def main() -> int:
         text = profiling.profiled()
         (RESULTS / "profile.md").write_text(text)
         print(text)
-    elif options.plots:
-        drawn()
+    elif options.docs:
+        document()
     else:
         return everything(sizes, mode)
     return 0

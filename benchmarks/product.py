@@ -37,6 +37,7 @@ LEDGER = "bench"
 CLI = (sys.executable, "-m", "api.cli")
 OPENED_AT_ONCE = 10_000
 READY_TIMEOUT_S = 120.0
+LOG_SHOWN = 1_000
 
 
 class RefusedError(RuntimeError):
@@ -123,7 +124,7 @@ class Product:
     def serving(self) -> Iterator["Server"]:
         """Have ``ledger serve`` run, with a key for the ledger."""
         key = self.runtime.create_key(self.ledger_id, "teller", "bench")
-        server = Server(key, self.url)
+        server = Server(key, self.url, self.folder / "serve.log")
         try:
             yield server
         finally:
@@ -163,7 +164,7 @@ class Product:
 class Server:
     """``ledger serve`` on a port of its own."""
 
-    def __init__(self, key: str, url: str) -> None:
+    def __init__(self, key: str, url: str, log_file: Path) -> None:
         """Start it and wait until it is ready.
 
         Raises:
@@ -173,15 +174,16 @@ class Server:
         self.port = free_port()
         self.address = f"http://{key}@127.0.0.1:{self.port}"
         started = time.perf_counter()
-        self._process = subprocess.Popen(
-            [*CLI, "serve", "--port", str(self.port), "--ledger", LEDGER],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with log_file.open("ab") as output:
+            self._process = subprocess.Popen(
+                [*CLI, "serve", "--port", str(self.port), "--ledger", LEDGER],
+                stdout=output,
+                stderr=output,
+            )
         while not self._is_ready():
             if time.perf_counter() - started > READY_TIMEOUT_S or self._process.poll() is not None:
                 self._process.kill()
-                msg = "the server did not become ready"
+                msg = f"the server did not become ready: {log_file.read_text()[-LOG_SHOWN:]}"
                 raise RuntimeError(msg)
             time.sleep(0.01)
         self.start_s = time.perf_counter() - started

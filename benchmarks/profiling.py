@@ -175,7 +175,9 @@ def _watched(pid: int) -> Iterator[Counter[tuple[str, ...]]]:
         watcher.wait(60)
         for line in raw.read_text().splitlines() if raw.exists() else []:
             stack, _, count = line.rpartition(" ")
-            stacks[tuple(stack.split(";"))] += int(count)
+            # Looking on without stopping the process, py-spy may read what is being overwritten.
+            if count.isdigit():
+                stacks[tuple(stack.split(";"))] += int(count)
 
 
 def _functions(stacks: Counter[tuple[str, ...]]) -> str:

@@ -3,12 +3,25 @@
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import msgspec
 
 from benchmarks.figures import Book, Figure
 from benchmarks.targets import judged
+
+_CONTROL_HEADS = ("control", "median a second", "lowest", "highest", "times")
+_TARGET_HEADS = ("", "figure", "measured", "against", "target", "")
+# The columns of processor time, and the processes in each.
+_PROCESSES: Mapping[str, tuple[str, ...]] = {
+    "writer, server": ("caller", "server"),
+    "their PostgreSQL": ("PostgreSQL, ledger_writer", "PostgreSQL, ledger_reader"),
+    "projector": ("projector",),
+    "its PostgreSQL": ("PostgreSQL, ledger_projector",),
+    "PostgreSQL, others": ("PostgreSQL, background",),
+    "clients": ("load generator",),
+}
 
 
 def machine() -> str:
@@ -44,8 +57,8 @@ def markdown(
     ]
     parts = [
         f"{machine()}; {mode}. Each ratio is to the controls measured just before and after.\n",
-        table(["control", "median a second", "lowest", "highest", "times"], controls),
-        table(["", "figure", "measured", "against", "target", ""], targets),
+        table(_CONTROL_HEADS, controls),
+        table(_TARGET_HEADS, targets),
         "Everything measured; the last column is processor time in µs an item, by process:\n",
         table(
             ["figure", "a second", "ratio", "p50 ms", "p99 ms", "processor"],
@@ -59,6 +72,46 @@ def markdown(
         ]
     parts += [f"NOT MEASURED: {fault}\n" for fault in faults]
     return "\n".join(parts)
+
+
+def summary(document: Mapping[str, Any]) -> str:
+    """What the documentation shows of a run (``as_json``): controls, targets, processor time."""
+    controls = [
+        [name, *(f"{found[what]:,.0f}" for what in ("median", "min", "max", "times"))]
+        for name, found in document["controls"].items()
+    ]
+    targets = [[str(value) for value in line.values()] for line in document["targets"]]
+    used = [
+        [figure["name"], *(_used(figure["rounds"], names) for names in _PROCESSES.values())]
+        for figure in document["figures"]
+        if figure["rounds"][0]["cpu"]
+    ]
+    return "\n".join(
+        [
+            f"{document['machine']}; {document['mode']}.\n",
+            table(_CONTROL_HEADS, controls),
+            table(_TARGET_HEADS, targets),
+            "Processor time in µs an item, over both cores:\n",
+            table(["figure", *_PROCESSES], used),
+            "Other event stores, a transfer as one event on condition:\n",
+            table(["store", "what", "transfers/s"], _store_rows(document["stores"])),
+        ]
+    )
+
+
+def replaced(page: str, section: str, text: str) -> str:
+    """The page with a section, between two comments that name it, replaced by a text.
+
+    Raises:
+        ValueError: the page has no such section.
+    """
+    begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
+    before, _, rest = page.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        msg = f"the page has no section {section}"
+        raise ValueError(msg)
+    return f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}"
 
 
 def as_json(
@@ -79,6 +132,12 @@ def as_json(
         "faults": faults,
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=1)
+
+
+def _used(rounds: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """The median over the rounds of what some processes used."""
+    used = median(sum(item["cpu"].get(name, 0.0) for name in names) for item in rounds)
+    return f"{used:.1f}" if used else ""
 
 
 def _row(figure: Figure, book: Book) -> list[str]:

@@ -20,7 +20,7 @@ from api.command_routes import CommandEndpoint
 from api.context import Context
 from api.deprecations import DEPRECATED, Deprecated
 from api.deprecations import Route as Address
-from api.edge import TRACE, Catching, Edge, problem_response
+from api.edge import TRACE, Catching, Direct, Edge, problem_response
 from api.parameters import caller_of, parameter_errors
 from api.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, malformed
 from api.roles import require_allowed
@@ -70,14 +70,15 @@ def create_app(runtime: Runtime, deprecated: Mapping[Address, Deprecated] = DEPR
         middleware=[Middleware(Catching), Middleware(Caching)],
     )
     app.state.context = context
-    direct: dict[str, App] = {}
+    hot: dict[str, CommandEndpoint] = {}
     for command in COMMANDS:
         endpoint = CommandEndpoint(context, command)
         app.router.routes.append(
             Route(command.path, endpoint, methods=["POST"], name=command.operation)
         )
         if "{" not in command.path:
-            direct[command.path] = endpoint
+            hot[command.path] = endpoint
+    direct: dict[str, App] = {**hot}
     direct[BATCH_PATH] = BatchEndpoint(context)
     app.router.routes.append(Route(BATCH_PATH, direct[BATCH_PATH], methods=["POST"], name="batch"))
     direct[BUSINESS_DAY_PATH] = BusinessDayEndpoint(context)
@@ -89,8 +90,9 @@ def create_app(runtime: Runtime, deprecated: Mapping[Address, Deprecated] = DEPR
             name=business_day_route.OPERATION,
         )
     )
-    direct_get = direct_views.find(context, app.routed)
-    app.edge = Edge(app.routed, context, direct, direct_get, deprecated)
+    views = direct_views.find(context, app.routed)
+    handlers = {path.encode(): endpoint.handle for path, endpoint in hot.items()}
+    app.edge = Edge(app.routed, context, Direct(direct, handlers, views), deprecated)
     for view in VIEWS:
         _add_view(app, view)
     app.router.routes.extend(health.routes(context))

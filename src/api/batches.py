@@ -162,7 +162,7 @@ class BatchEndpoint:
                 for at, item in enumerate(items)
             ]
         end = len(items) if mode == "each" else first
-        good = [cast("Command", item) for item in items[:end] if not isinstance(item, _REFUSALS)]
+        good = [item for item in items[:end] if not isinstance(item, _REFUSALS)]
         told = iter(await self._context.submit(caller, good, mode, execution) if good else ())
         results = [
             _refused(item, at) if isinstance(item, _REFUSALS) else _result(next(told), at)
@@ -190,19 +190,18 @@ def items_of(body: bytes, caller: Caller, header_key: str | None) -> tuple[Mode,
     for at, item in enumerate(items):
         if isinstance(item, _REFUSALS):
             continue
-        command = cast("Command", item)
-        kind = type(command)
+        kind = type(item)
         if kind not in allowed:
-            if not may_send(caller.role, command):
+            if not may_send(caller.role, item):
                 items[at] = Problem(FORBIDDEN)
                 continue
             if kind is not RequestApproval:
                 allowed.add(kind)
-        if not command.key:
+        if not item.key:
             items[at] = (
                 Problem(KEY_REQUIRED, fields=[FieldError("required", "key", "/key")])
                 if header_key is None
-                else msgspec.structs.replace(command, key=f"{header_key}/{at}")
+                else msgspec.structs.replace(item, key=f"{header_key}/{at}")
             )
     return mode, items
 

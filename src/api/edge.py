@@ -9,9 +9,9 @@ the path, the body or a person.
 import asyncio
 import re
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import msgspec
 import psycopg
@@ -21,7 +21,7 @@ import structlog
 from api import clock, problems
 from api.context import Context
 from api.deprecations import Deprecated, Header, Route
-from api.exchange import Exchange, Handler
+from api.exchange import Handler
 from api.key_ring import Caller
 from api.problems import DATABASE_UNAVAILABLE, INTERNAL_ERROR, Problem
 from api.wire import App, Message, Receive, Scope, Send
@@ -66,6 +66,18 @@ class Trace(msgspec.Struct):
     status: int = 0
 
 
+class Direct(msgspec.Struct, frozen=True):
+    """Requests that need nothing of the framework's routing.
+
+    ``posts`` are POSTs by path, ``handlers`` those of them that need no task of their own either;
+    ``views`` knows the GETs.
+    """
+
+    posts: Mapping[str, App]
+    handlers: Mapping[bytes, Handler]
+    views: "DirectViews"
+
+
 class Edge:
     """ASGI middleware: authenticates, catches, counts and logs."""
 
@@ -73,22 +85,13 @@ class Edge:
         self,
         app: App,
         context: Context,
-        direct: Mapping[str, App],
-        direct_get: "DirectViews",
+        direct: Direct,
         deprecated: Mapping[Route, Deprecated],
     ) -> None:
-        """Wrap an ASGI application, of whose routing some requests need nothing.
-
-        These are POSTs to the paths of ``direct``, and GETs for which ``direct_get`` knows better.
-        """
+        """Wrap an ASGI application."""
         self._app = app
         self._context = context
-        self._direct: Mapping[str, Callable[[str], App | None]]
-        self._direct = {"POST": direct.get, "GET": direct_get}
-        self._direct_get = direct_get
-        self._handlers = {
-            path.encode(): app.handle for path, app in direct.items() if isinstance(app, Handling)
-        }
+        self._direct = direct
         self._deprecated = {route: item.headers() for route, item in deprecated.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,8 +106,7 @@ class Edge:
         # Routes are matched on the path as it was sent: an encoded slash is part of an id.
         path = scope.get("raw_path", scope["path"].encode()).decode("ascii", "replace")
         scope["path"] = path
-        direct = self._direct.get(scope["method"])
-        app = (direct(path) if direct is not None else None) or self._app
+        app = self._direct_app(scope["method"], path) or self._app
 
         async def send_traced(message: Message) -> None:
             """Note the status and add what every answer says."""
@@ -125,11 +127,17 @@ class Edge:
             _note_template(scope)
             self.finish(scope["method"], trace, scope.get(CALLER), loop.time() - begun_at)
 
+    def _direct_app(self, method: str, path: str) -> App | None:
+        """The application that answers a request without the framework, if one does."""
+        if method == "POST":
+            return self._direct.posts.get(path)
+        return self._direct.views(path) if method == "GET" else None
+
     def handler_of(self, method: str, url: bytes) -> Handler | None:
         """The handler of a hot route, for a request to nothing but its path."""
         if method == "POST":
-            return self._handlers.get(url)
-        return self._direct_get.handler(url) if method == "GET" else None
+            return self._direct.handlers.get(url)
+        return self._direct.views.handler(url) if method == "GET" else None
 
     def remembered(self, authorization: bytes | None) -> Caller | None:
         """The caller who presents a key that was found valid a moment ago."""
@@ -163,14 +171,6 @@ class Edge:
             key_id=None if caller is None else caller.key_id,
             ledger_id=None if caller is None else caller.ledger_id,
         )
-
-
-@runtime_checkable
-class Handling(Protocol):
-    """An application that also takes requests without a task: see ``api.exchange``."""
-
-    def handle(self, exchange: Exchange) -> None:
-        """Answer, or raise what the answer is to say."""
 
 
 class Catching:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import BinaryIO
 
 import msgspec
@@ -81,8 +82,9 @@ class _Lines:
             self._has_lines.clear()
             waiting = [self._lines.popleft() for _ in range(len(self._lines))]
             if waiting:
-                self._file.write(b"\n".join(waiting) + b"\n")
-                self._file.flush()
+                with suppress(OSError):  # Nobody reads any more: the server's work goes on.
+                    self._file.write(b"\n".join(waiting) + b"\n")
+                    self._file.flush()
 
     def _run(self) -> None:
         """Write what waits, again and again."""

@@ -11,6 +11,7 @@ from projections import balances, kept, risk_flags
 from projections.feed import PIECES, Piece, decode
 from projections.folding import (
     Batch,
+    UnfoldableError,
     fold_kept,
     fold_known,
     require_known,
@@ -106,6 +107,8 @@ def take_batch(
                 if projection.coalesces:
                     projection.apply(slot, batch, memory)
             _move(opened, ledger_id, targets, batch)
+        else:
+            _require_end(opened, ledger_id, first)
     return batch.last - first
 
 
@@ -124,6 +127,20 @@ def _without_collections() -> Iterator[None]:
 def _ask(opened: Lane, ledger_id: int, after: int, last: int) -> Callable[[], list[Piece]]:
     """Begin to read the events after a position up to another; call for the answer."""
     return opened.ask(PIECES, (ledger_id, after, last)) if after < last else list
+
+
+def _require_end(opened: Lane, ledger_id: int, after: int) -> None:
+    """The log ends there: positions that were asked for and are not there come at its end alone.
+
+    Raises:
+        UnfoldableError: there are later ones.
+    """
+    rows = opened.read(
+        "SELECT min(position) FROM ledger.events WHERE ledger_id = %s AND position > %s",
+        (ledger_id, after),
+    )
+    if rows[0][0] is not None and rows[0][0] != after + 1:
+        raise UnfoldableError(rows[0][0], f"position {after + 1} was expected")
 
 
 def _size_parts(memory: Memory, pieces: Sequence[Piece], count: int) -> int:
@@ -146,7 +163,8 @@ def _load(opened: Lane, ledger_id: int, memory: Memory, recorded: Sequence[Recor
     unknown = unknown_accounts(memory.accounts, recorded)
     if unknown and not memory.is_complete:
         slot = Slot(opened, ledger_id, memory.slots["balances"])
-        for account in balances.load(slot, list(unknown)):
+        forgotten = memory.unpack(unknown)
+        for account in balances.load(slot, forgotten) if forgotten else ():
             memory.accounts[account.terms.account_id] = account
     require_known(memory.accounts, unknown)
     if memory.is_complete:

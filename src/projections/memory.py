@@ -6,11 +6,11 @@ about 0.8 kB an account and 0.1 kB a recent movement.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import islice
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 
@@ -18,18 +18,28 @@ from ledger_core.accounts import Account
 from ledger_core.kept import Place, State
 from ledger_core.risk_rules import WINDOW_MOVEMENTS
 
-ACCOUNTS_MAX = 300_000
-"""About 180 MB."""
-STATES_MAX = 100_000
+# What is held in memory at the most, some 500 MB in all.
+ACCOUNTS_MAX = 120_000
 """About 70 MB."""
-ACTIVITIES_MAX = 400_000
-"""About 90 MB."""
-MOVEMENTS_MAX = 500_000
-"""About 60 MB."""
+PACKED_MAX = 400_000
+"""Accounts that were not used lately, as bytes; about 120 MB."""
+STATES_MAX = 50_000
+"""About 35 MB."""
+ACTIVITIES_MAX = 900_000
+"""About 230 MB. What is forgotten is read back line by line: better an account than this."""
+MOVEMENTS_MAX = 250_000
+"""About 30 MB."""
 PART_EVENTS_FIRST = 1_000
 """How many events are read at once before it is known how large they are."""
-RAISED_MAX = 500_000
-"""Ids of flags that need not be raised again; about 60 MB."""
+RAISED_MAX = 200_000
+"""Ids of flags that need not be raised again; about 25 MB."""
+
+_PACKER = msgspec.msgpack.Encoder()
+_UNPACKER = msgspec.msgpack.Decoder(Account)
+
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 class Movement(msgspec.Struct, frozen=True, gc=False):
@@ -149,6 +159,7 @@ class Memory:
     slots: Mapping[str, int] = field(default_factory=dict)
     position: int = 0
     accounts: dict[str, Account] = field(default_factory=dict)
+    packed: dict[str, bytes] = field(default_factory=dict)
     states: dict[Place, State] = field(default_factory=dict)
     activities: dict[int, Activity] = field(default_factory=dict)
     windows: dict[int, Window] = field(default_factory=dict)
@@ -159,12 +170,17 @@ class Memory:
     raised: set[str] = field(default_factory=set)
 
     def trim(self) -> None:
-        """Forget what can be read back, once it is more than the bounds allow: the older half."""
+        """Forget what can be read back, and has been known for longest, beyond the bounds."""
         if self.is_complete:
             return
-        _halve(self.accounts, ACCOUNTS_MAX)
-        _halve(self.states, STATES_MAX)
-        _halve(self.activities, ACTIVITIES_MAX)
+        for account_id, account in _forget(self.accounts, ACCOUNTS_MAX):
+            try:
+                self.packed[account_id] = _PACKER.encode(account)
+            except OverflowError:  # A sum beyond 64 bits: it is read back.
+                continue
+        _forget(self.packed, PACKED_MAX)
+        _forget(self.states, STATES_MAX)
+        _forget(self.activities, ACTIVITIES_MAX)
         if self.movements > MOVEMENTS_MAX:
             self.windows.clear()
             self.deposits.clear()
@@ -172,9 +188,23 @@ class Memory:
         if len(self.raised) > RAISED_MAX:
             self.raised.clear()
 
+    def unpack(self, account_ids: Iterable[str]) -> list[str]:
+        """Have those of the accounts at hand again that were packed; the others."""
+        others: list[str] = []
+        for account_id in account_ids:
+            packed = self.packed.pop(account_id, None)
+            if packed is None:
+                others.append(account_id)
+            else:
+                self.accounts[account_id] = _UNPACKER.decode(packed)
+        return others
 
-def _halve(known: dict[Any, Any], most: int) -> None:
-    """Forget those that have been known for longest, if there are more than so many."""
-    if len(known) > most:
-        for key in list(islice(known, len(known) - most // 2)):
-            del known[key]
+
+def _forget(known: dict[_Key, _Value], most: int) -> list[tuple[_Key, _Value]]:
+    """Take out those known for longest, if there are more than so many, and an eighth beyond."""
+    if len(known) <= most:
+        return []
+    gone = list(islice(known.items(), len(known) - most + most // 8))
+    for key, _ in gone:
+        del known[key]
+    return gone

@@ -182,7 +182,8 @@ def _left_open(
         ):
             rules = suspected(limits, terms, activity, value_date, amount_minor, is_incoming)
             movement = Movement(position, value_date, is_incoming, amount_minor, kind)
-            if any(flag_id_of(rule, terms, movement) not in raised for rule in rules):
+            rules = [rule for rule in rules if flag_id_of(rule, terms, movement) not in raised]
+            if rules:
                 left_open[at] = rules
         activity.add(value_date, amount_minor, is_incoming)
     return left_open

@@ -72,6 +72,24 @@ def test_the_report_has_every_target_and_fault(book: Book) -> None:
     assert document["figures"][0]["ratio"] == pytest.approx(0.6)
 
 
+def test_the_page_is_kept_up(book: Book) -> None:
+    """A named section of the page is replaced as a whole, again and again; none else is touched."""
+    noted(book, UNIFORM, [120])
+    book.figures[UNIFORM].rounds[0].cpu = {"caller": 8.0, "PostgreSQL, ledger_writer": 9.0}
+    document = msgspec.json.decode(report.as_json(book, "smoke", {"umadb": {"single": 5.0}}, []))
+    text = report.summary(document)
+    assert "| 0.60 C" in text
+    assert "| 8.0 " in text
+    page = "before\n<!-- results: begin -->\nold\n<!-- results: end -->\nafter\n"
+    once = report.replaced(page, "results", text)
+    assert report.replaced(once, "results", text) == once
+    assert once.startswith("before\n")
+    assert once.endswith("\nafter\n")
+    assert "old" not in once
+    with pytest.raises(ValueError, match="growth"):
+        report.replaced(page, "growth", text)
+
+
 def test_tables_are_aligned() -> None:
     """Every line of a table is as wide as the others, and has its columns."""
     lines = report.table(["a", "long head"], [["1", "2"], ["longer", ""]]).splitlines()

@@ -89,7 +89,7 @@ def test_an_unknown_event_stops_the_projections_where_they_are(
 def test_an_event_on_an_account_that_was_never_opened_stops_them(
     world: World, superuser_url: str
 ) -> None:
-    """So does a gap in the positions."""
+    """So does a gap in the positions, also where a whole part is missing."""
     position = _transfers(world, 1)
     with psycopg.connect(superuser_url, autocommit=True) as superuser:
         superuser.execute(
@@ -102,6 +102,9 @@ def test_an_event_on_an_account_that_was_never_opened_stops_them(
         superuser.execute("DELETE FROM ledger.events WHERE position = 2")
         with pytest.raises(UnfoldableError, match="position 2 was expected"):
             world.catch_up()
+        superuser.execute("DELETE FROM ledger.events WHERE position < 3")
+        with pytest.raises(UnfoldableError, match="position 1 was expected"):
+            runner.advance(world.projector, world.ledger_id, limit=2)
     assert _stands(world) == {0}
 
 
@@ -122,13 +125,14 @@ def test_two_runners_side_by_side_take_each_event_once(world: World) -> None:
     assert verify(world.projector, world.ledger_id).ok
 
 
-@pytest.mark.parametrize("most", [0, 10])
+@pytest.mark.parametrize(("most", "packed_most"), [(0, 0), (0, 100), (10, 0)])
 def test_what_a_runner_forgets_it_reads_back(
-    world: World, monkeypatch: pytest.MonkeyPatch, most: int
+    world: World, monkeypatch: pytest.MonkeyPatch, most: int, packed_most: int
 ) -> None:
-    """Accounts, movements and flags: bounded memory changes no view."""
-    for bound in ("ACCOUNTS_MAX", "MOVEMENTS_MAX", "RAISED_MAX"):
+    """Accounts, activities, movements and flags: bounded memory changes no view."""
+    for bound in ("ACCOUNTS_MAX", "ACTIVITIES_MAX", "MOVEMENTS_MAX", "RAISED_MAX", "STATES_MAX"):
         monkeypatch.setattr(memory, bound, most)
+    monkeypatch.setattr(memory, "PACKED_MAX", packed_most)
     world.run(SetRiskRule(key="v", rule="velocity", parameters={"count": 7}))
     head = _transfers(world, 60)
     cache = runner.RunnerCache()
