@@ -1,4 +1,4 @@
-"""From rows of the log to a batch of changes: decoded once, folded once, shared by all views.
+"""From events to a batch of changes: folded once, shared by all views.
 
 The accounts are brought forward by the kernel (``ledger_core.accounts``), so a balance in a view,
 in a decision and in a verification is the same. Knows no database.
@@ -23,8 +23,6 @@ from ledger_core.journal import (
     value_date_at,
 )
 from ledger_core.kept import Place, State
-
-Row = tuple[int, datetime, str, int, bytes]
 
 
 class UnfoldableError(ValueError):
@@ -113,11 +111,6 @@ def unknown_accounts(accounts: dict[str, Account], recorded: Iterable[Recorded])
                 if account_id not in accounts and account_id not in opened:
                     unknown.setdefault(account_id, item.position)
     return unknown
-
-
-def batch_of(rows: Sequence[Row]) -> Batch:
-    """The batch of these rows (at least one), with nothing folded into it yet."""
-    return Batch(rows[0][0], rows[-1][0], rows[-1][1])
 
 
 def fold(batch: Batch, accounts: dict[str, Account], recorded: Sequence[Recorded]) -> None:

@@ -9,6 +9,7 @@ from tests.postgres.ledger_harness import World, answers
 from tests.rules.harness import deposited, opened, transfer, withdrawn
 
 from ledger_core import ledger as ledger_module
+from ledger_core.appending import STREAM_EVENTS, Appending
 from ledger_core.blocks import FreezeAccount, UnfreezeAccount
 from ledger_core.customers import EraseCustomer, RegisterCustomer
 from ledger_core.errors import LedgerBusy
@@ -180,3 +181,25 @@ def test_a_database_that_stays_away_makes_the_ledger_busy(world: World) -> None:
         world.run(command, ledger=ledger)
     assert answers(world.run(command, ledger=ledger)) == ["replayed"]
     assert world.folded().accounts["B"].posted_minor == 10
+
+
+def test_a_connection_lost_in_mid_stream_loses_and_doubles_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was sent of a transaction is gone with it, and everything is decided anew."""
+    send, sent = Appending._send, iter(range(100))  # noqa: SLF001 - between two sends it happens
+
+    def lose_the_third(appending: Appending) -> None:
+        """End the backend before some of the rows are sent."""
+        if next(sent) == 2:
+            pid = appending._connection.info.backend_pid  # noqa: SLF001 - whose backend
+            with psycopg.connect(world.url, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+        send(appending)
+
+    monkeypatch.setattr(Appending, "_send", lose_the_third)
+    world.run(deposited("A", 900, key="more"))
+    outcomes = world.run(*[transfer("A", "B", 1, key=f"key-{n}") for n in range(900)])
+    assert answers(outcomes) == ["recorded"] * 900
+    assert next(sent) > 900 // STREAM_EVENTS
+    assert world.posted("B") == [900]
