@@ -67,12 +67,14 @@ SYSTEM_FOLDERS = (Path("/var/cache"), Path("/var/lib"), Path("/opt"))
 """Where root may keep a copy of binaries that the server's user cannot reach, best first."""
 CWD_LINK = Path("/proc/self/cwd")
 
+SHARED_BUFFERS_MIB_MIN = 128
+SHARED_BUFFERS_MIB_MAX = 2048
+
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "100",
-    "shared_buffers": "256MB",
-    "max_wal_size": "2GB",
+    "max_wal_size": "4GB",
     "wal_level": "logical",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -364,6 +366,16 @@ def _initialise(data_dir: Path, settings: Mapping[str, str]) -> Cluster:
     return cluster
 
 
+def _shared_buffers_mib() -> int:
+    """An eighth of the machine's memory, in bounds.
+
+    The views' indexes are written all over: a page that is evicted before its next line comes is
+    written and read again for each.
+    """
+    machine_mib: int = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    return max(SHARED_BUFFERS_MIB_MIN, min(machine_mib // 8, SHARED_BUFFERS_MIB_MAX))
+
+
 def _start(cluster: Cluster, settings: Mapping[str, str], lock: int) -> Cluster:
     """Launch the server in a session of its own; it inherits ``lock``. Does not wait for it."""
     folder = cluster.data_dir / _DATA_FOLDER
@@ -375,7 +387,12 @@ def _start(cluster: Cluster, settings: Mapping[str, str], lock: int) -> Cluster:
     log = cluster.data_dir / _LOG_FILE
     if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
         log.replace(log.with_suffix(".old.log"))
-    options = {**SETTINGS, **settings, "port": str(cluster.port)}
+    options = {
+        **SETTINGS,
+        "shared_buffers": f"{_shared_buffers_mib()}MB",
+        **settings,
+        "port": str(cluster.port),
+    }
     arguments = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
     with os.fdopen(_open_private(log, os.O_WRONLY | os.O_APPEND), "ab") as output:
         _Server.of(cluster.data_dir, folder).run(

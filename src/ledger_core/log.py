@@ -200,18 +200,10 @@ def begin(connection: Connection, ledger_id: int) -> Head:
     return Head(row[0], row[1], merkle.from_bytes(row[2]))
 
 
-def read_rows(
-    connection: Connection, ledger_id: int, after: int, limit: int = READ_ROWS_MAX
-) -> list[tuple[int, datetime, str, int, bytes]]:
-    """Events after a position, in order: position, time, type, version and data."""
-    columns = "position, recorded_at, type, version, data"
-    return _read(connection, columns, ledger_id, after, limit)
-
-
 def read_appended(
     connection: Connection, ledger_id: int, after: int, limit: int = READ_ROWS_MAX
 ) -> list[tuple[int, datetime, str, int, bytes, str | None]]:
-    """As ``read_rows``, and the command's key: what a writer must know that others appended."""
+    """Events after a position, in order: position, time, type, version, data and command key."""
     columns = "position, recorded_at, type, version, data, command_key"
     return _read(connection, columns, ledger_id, after, limit)
 
