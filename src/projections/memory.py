@@ -6,7 +6,7 @@ about 0.8 kB an account and 0.1 kB a recent movement.
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import islice
@@ -75,6 +75,9 @@ class Window:
 Sums = tuple[int, int, int]
 """Movements out, minor units that came in, and that went out."""
 
+Day = tuple[date, int, Sums]
+"""A value date, how many movements it has, and what they add up to."""
+
 EARLIER_DAYS_MAX = 3
 """The standard rules look back two days; what looks back on forgotten ones is left open."""
 
@@ -100,6 +103,16 @@ class Activity(msgspec.Struct, gc=False):
     out_minor: int = 0
     earlier: dict[date, Sums] | None = None
     known_from: date = date.min
+
+    @classmethod
+    def of(cls, days: Sequence[Day]) -> "Activity":
+        """What movements of these value dates add up to; the newest movement's is the last."""
+        activity = cls()
+        for day, booked, sums in days:
+            activity._turn_to(day)
+            activity.out_count, activity.in_minor, activity.out_minor = sums
+            activity.booked += booked
+        return activity
 
     def add(self, value_date: date, amount_minor: int, is_incoming: bool) -> None:  # noqa: FBT001 - as in a Movement
         """Take in the movement that was booked next."""

@@ -7,6 +7,7 @@ flags are kept. The queries are in ``flag_queries``.
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import groupby
 from operator import itemgetter
 
 import msgspec
@@ -17,7 +18,7 @@ from ledger_core.accounts import Terms
 from ledger_core.events import Recorded
 from ledger_core.risk_rules import WINDOW_MOVEMENTS, RiskRuleSet
 from projections.folding import Batch, Line
-from projections.memory import Activity, Memory, Movement, Rule, Window, new_deposits
+from projections.memory import Activity, Day, Memory, Movement, Rule, Window, new_deposits
 from projections.risk_activity import suspected
 from projections.risk_rules import (
     DEFAULT_RULES,
@@ -234,10 +235,8 @@ def _load_activities(slot: Slot, memory: Memory, lines: Sequence[Line]) -> None:
             memory.activities[terms.account_no] = Activity()
             if after.debits_posted_minor + after.credits_posted_minor != posting.amount_minor:
                 unknown[terms.account_no] = terms
-    for account_no, movement in _newest(slot, memory, unknown, lines[0][2]):
-        memory.activities[account_no].add(
-            movement.value_date, movement.amount_minor, movement.is_incoming
-        )
+    for account_no, days in _days(slot, memory, unknown, lines[0][2]):
+        memory.activities[account_no] = Activity.of(days)
 
 
 def _load_windows(
@@ -259,6 +258,42 @@ def _load_windows(
         memory.movements += 1
         memory.windows[account_no].append(movement)
     _load_deposits(slot, memory, thresholds, unknown, before)
+
+
+def _days(
+    slot: Slot, memory: Memory, unknown: Mapping[int, Terms], before: int
+) -> Iterator[tuple[int, list[Day]]]:
+    """What the movements that ``_newest`` gives add up to by value date; the newest one's last."""
+    if not unknown:
+        return
+    rows = slot.lane.read(
+        "SELECT l.account_no, l.value_date, count(*), count(*) FILTER (WHERE l.side <> a.incoming),"
+        " coalesce(sum(l.amount_minor) FILTER (WHERE l.side = a.incoming), 0),"
+        " coalesce(sum(l.amount_minor) FILTER (WHERE l.side <> a.incoming), 0)"
+        " FROM unnest(%s::bigint[], %s::text[]) AS a(account_no, incoming) CROSS JOIN LATERAL ("
+        "SELECT s.account_no, s.position, s.line, s.value_date, s.side, s.amount_minor"
+        " FROM views.statement_lines s WHERE s.ledger_id = %s AND s.slot = %s"
+        " AND s.account_no = a.account_no AND s.position < %s"
+        " ORDER BY s.position DESC, s.line DESC LIMIT %s) l"
+        " GROUP BY l.account_no, l.value_date"
+        " ORDER BY l.account_no, max(l.position * 1024 + l.line)",
+        (
+            list(unknown),
+            [_incoming_side(terms) for terms in unknown.values()],
+            slot.ledger_id,
+            memory.slots["statements"],
+            before,
+            WINDOW_MOVEMENTS,
+        ),
+    )
+    for account_no, days in groupby(rows, key=itemgetter(0)):
+        yield (
+            account_no,
+            [
+                (day, booked, (out_count, int(in_minor), int(out_minor)))
+                for _, day, booked, out_count, in_minor, out_minor in days
+            ],
+        )
 
 
 def _newest(

@@ -90,6 +90,9 @@ def advance(
     cache = RunnerCache() if cache is None else cache
     try:
         with connection.transaction():
+            # What a batch changes is looked up by its keys: for a small one, the planner would
+            # rather read the whole of a table and hash it.
+            connection.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
             groups = _groups(_lock(connection, ledger_id))
             for gone in cache.memories.keys() - groups.keys():
                 del cache.memories[gone]

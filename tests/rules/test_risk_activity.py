@@ -93,6 +93,39 @@ def test_sums_of_days_are_exact_or_not_told(booked: list[Booked], last: int, day
     )
 
 
+@given(runs, st.integers(-9, 3), st.integers(0, 5))
+def test_what_is_read_back_by_days_tells_the_same(
+    booked: list[Booked], last: int, days: int
+) -> None:
+    """As if every movement had been taken in by itself, as far as either tells."""
+    one_by_one = Activity()
+    by_day: dict[date, list[Movement]] = {}
+    for movement in _movements(booked):
+        one_by_one.add(movement.value_date, movement.amount_minor, movement.is_incoming)
+        seen = by_day.pop(movement.value_date, [])
+        by_day[movement.value_date] = [*seen, movement]  # The newest movement's day is the last.
+    read_back = Activity.of(
+        [
+            (
+                day,
+                len(seen),
+                (
+                    sum(not item.is_incoming for item in seen),
+                    sum(item.amount_minor for item in seen if item.is_incoming),
+                    sum(item.amount_minor for item in seen if not item.is_incoming),
+                ),
+            )
+            for day, seen in by_day.items()
+        ]
+    )
+    assert (read_back.booked, read_back.day) == (one_by_one.booked, one_by_one.day)
+    first, until = TODAY + timedelta(last - days), TODAY + timedelta(last)
+    found = read_back.within(first, until), one_by_one.within(first, until)
+    assert None in found or found[0] == found[1]
+    if len(by_day) <= EARLIER_DAYS_MAX + 1:
+        assert found[0] is not None
+
+
 def test_a_small_movement_of_a_quiet_account_is_not_looked_at() -> None:
     """That is nearly all: in, out, today or backdated."""
     activity = Activity()
