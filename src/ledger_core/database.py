@@ -24,7 +24,9 @@ POOL_OVERFLOW = 10
 _CUSTOM_PLANS = {"plan_cache_mode": "force_custom_plan"}
 _PLANNING: dict[Role, dict[str, str]] = {
     "ledger_writer": {**_CUSTOM_PLANS, "enable_seqscan": "off"},
-    "ledger_projector": _CUSTOM_PLANS,
+    # What a batch changes is looked up by its keys, in indexes whose pages are mostly in memory: as
+    # on a disk, reading the whole of a table would look cheaper for some hundred rows of it.
+    "ledger_projector": {**_CUSTOM_PLANS, "random_page_cost": "1.1"},
     # A page of a statement must not take two more processes of a small server; and where plans may
     # be parallel, reading all lines looks cheaper than an index does.
     "ledger_reader": {**_CUSTOM_PLANS, "max_parallel_workers_per_gather": "0"},

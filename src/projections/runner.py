@@ -42,6 +42,9 @@ __all__ = [
 
 # How far the views may be behind a log that grows slowly; a batch costs some milliseconds.
 POLL_S = 0.05
+# And behind one that grows fast: an event of a large batch costs half of what one of a small does.
+BUSY_POLL_S = 0.2
+BUSY_EVENTS = 100
 RECONNECT_S_MIN = 0.1
 RECONNECT_S_MAX = 5.0
 
@@ -90,9 +93,6 @@ def advance(
     cache = RunnerCache() if cache is None else cache
     try:
         with connection.transaction():
-            # What a batch changes is looked up by its keys: for a small one, the planner would
-            # rather read the whole of a table and hash it.
-            connection.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
             groups = _groups(_lock(connection, ledger_id))
             for gone in cache.memories.keys() - groups.keys():
                 del cache.memories[gone]
@@ -148,8 +148,9 @@ def run_forever(url: str, stop: Event, *, poll_s: float = POLL_S) -> None:
             with connect(url, "ledger_projector") as connection:
                 caches: dict[int, RunnerCache] = {}
                 while not stop.is_set():
-                    if _advance_all(connection, caches) < BATCH_EVENTS_MAX:
-                        stop.wait(poll_s)
+                    taken = _advance_all(connection, caches)
+                    if taken < BATCH_EVENTS_MAX:
+                        stop.wait(poll_s if taken < BUSY_EVENTS else max(poll_s, BUSY_POLL_S))
                     pause_s = RECONNECT_S_MIN
         except (psycopg.OperationalError, psycopg.InterfaceError):
             stop.wait(pause_s)
