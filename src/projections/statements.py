@@ -55,6 +55,15 @@ statement_lines = view(
         postgresql_include=["side", "amount_minor"],
         postgresql_where=text("value_date <> (timezone('UTC', recorded_at))::date"),
     ),
+    Index(
+        "statement_lines_deposits",
+        "ledger_id",
+        "slot",
+        "account_no",
+        "position",
+        "line",
+        postgresql_where=text("kind = 'deposit'"),
+    ),
 )
 held_lines = view(
     "held_lines",
