@@ -57,14 +57,14 @@ FULL = Sizes(
     rounds=2,
     insert_s=2,
     copy_rows=80_000,
-    log_transfers=300_000,
-    library_commands=120_000,
-    http_s=3,
-    sweep=(1, 4, 16, 64, 256),
-    load_lines=400_000,
+    log_transfers=200_000,
+    library_commands=56_000,
+    http_s=2.5,
+    sweep=(1, 8, 64, 256),
+    load_lines=250_000,
     end_to_end=2_000_000,
     statement_postings=1_000_000,
-    recorder_s=3,
+    recorder_s=2,
 )
 MODES = {"smoke": SMOKE, "quick": QUICK, "full": FULL}
 """By the value of the variable ``BENCH``."""
