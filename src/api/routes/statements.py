@@ -1,8 +1,9 @@
 """Routes of statements: the postings of one account with a running balance."""
 
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
+import msgspec
 from fastapi import Query
 from pydantic import Field
 
@@ -24,7 +25,7 @@ from ledger_core.accounts import AccountType
 from ledger_core.journal import EntryKind, Side
 from ledger_core.money import decimal_text
 from projections.statement_pages import Axis, LineKey
-from projections.statement_queries import StatementPage, statement
+from projections.statement_queries import StatementLine, StatementPage, statement
 
 
 class LineAnswer(Answer):
@@ -82,21 +83,36 @@ class StatementQuery(DatedQuery, Page):
 def statement_answer(page: StatementPage, cursor: str) -> StatementAnswer:
     """A page of a statement as a document."""
     scale = page.scale
-    document = plain(page)
-    del document["next_after"]
-    document["lines"] = [
-        LineAnswer(
-            **shown,
-            amount=decimal_text(line.amount_minor, scale),
-            balance=decimal_text(line.balance_minor, scale),
-        )
-        for shown, line in zip(document["lines"], page.lines, strict=True)
-    ]
+    # The lines by hand: ``plain`` looks at every value of every line.
+    document = plain(msgspec.structs.replace(page, lines=()))
+    del document["next_after"], document["lines"]
     return StatementAnswer(
         **document,
+        lines=[_line_answer(line, scale) for line in page.lines],
         opening=decimal_text(page.opening_minor, scale),
         closing=decimal_text(page.closing_minor, scale),
         next=cursor,
+    )
+
+
+def _line_answer(line: StatementLine, scale: int) -> LineAnswer:
+    """A line as a document."""
+    return LineAnswer(
+        position=line.position,
+        line=line.line,
+        entry_id=line.entry_id,
+        kind=cast("EntryKind", line.kind),
+        recorded_at=line.recorded_at,
+        booking_date=line.booking_date,
+        value_date=line.value_date,
+        side=line.side,
+        amount_minor=str(line.amount_minor),
+        amount=decimal_text(line.amount_minor, scale),
+        balance_minor=str(line.balance_minor),
+        balance=decimal_text(line.balance_minor, scale),
+        counterparties=list(line.counterparties),
+        reference=line.reference,
+        description=line.description,
     )
 
 
