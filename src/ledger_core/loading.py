@@ -10,8 +10,6 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
-import msgspec
-
 from ledger_core import (
     events,
     four_eyes,
@@ -51,9 +49,6 @@ DUE_LOADED_MAX = 20_000
 
 _ON_ORDERS = (RunOrder, ChangeOrder)
 _RESIDENT = tuple(keeper.kind for keeper in kept.KEEPERS.values() if keeper.resident)
-
-_PACKER = msgspec.msgpack.Encoder()
-_UNPACKER = msgspec.msgpack.Decoder(Account)
 
 _Name = TypeVar("_Name")
 
@@ -340,6 +335,8 @@ def _forget(
     as long as that leaves enough to forget. Nothing newer than ``stored`` is forgotten.
     """
     gone: list[tuple[_Name, Any]] = []
+    if len(cached) <= most:
+        return gone
     excess = len(cached) - most + most // 20
     for spared_after in (used_after, stored):
         for name in list(islice(cached, 4 * max(excess, 0))):
@@ -356,14 +353,13 @@ def _forget(
 
 def _pack(books: Books, accounts: Iterable[tuple[str, Account]]) -> None:
     """Keep accounts that were forgotten as bytes: a twentieth of the work of loading them."""
-    packed = books.packed
+    kept_packed = books.packed
     for name, account in accounts:
-        try:
-            packed[name] = _PACKER.encode(account)
-        except OverflowError:  # A sum beyond 64 bits: it is loaded again.
-            continue
-    for name in list(islice(packed, max(0, len(packed) - ACCOUNTS_PACKED_MAX))):
-        del packed[name]
+        packed = snapshots.packed(account)
+        if packed is not None:  # Else it is loaded again.
+            kept_packed[name] = packed
+    for name in list(islice(kept_packed, max(0, len(kept_packed) - ACCOUNTS_PACKED_MAX))):
+        del kept_packed[name]
 
 
 def _is_unpacked(books: Books, name: str) -> bool:
@@ -371,7 +367,7 @@ def _is_unpacked(books: Books, name: str) -> bool:
     packed = books.packed.pop(name, None)
     if packed is None:
         return False
-    books.hold(_UNPACKER.decode(packed))
+    books.hold(snapshots.unpacked(packed))
     return True
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ledger_core.accounts import AccountStatus, AccountType
     from ledger_core.journal import Side
 
+_PACKER = msgspec.msgpack.Encoder()
+_UNPACKER = msgspec.msgpack.Decoder(Account)
 _BLOCKS = msgspec.json.Decoder(tuple[Block, ...])
 _HOLDERS = msgspec.json.Decoder(tuple[Holder, ...])
 _METADATA = msgspec.json.Decoder(dict[str, str])
@@ -80,6 +82,19 @@ def account_of(row: tuple) -> Account:  # type: ignore[type-arg]
         groups=_GROUPS.decode(row[21]),
     )
     return Account(terms, int(row[14]), int(row[15]), int(row[16]), int(row[17]), row[18], row[19])
+
+
+def packed(account: Account) -> bytes | None:
+    """The account in some hundred bytes, for memory alone; ``None``: a sum is beyond 64 bits."""
+    try:
+        return _PACKER.encode(account)
+    except OverflowError:
+        return None
+
+
+def unpacked(data: bytes) -> Account:
+    """The account that was ``packed``."""
+    return _UNPACKER.decode(data)
 
 
 def load_customers(

@@ -17,6 +17,7 @@ import msgspec
 from ledger_core.accounts import Account
 from ledger_core.kept import Place, State
 from ledger_core.risk_rules import WINDOW_MOVEMENTS
+from ledger_core.snapshots import packed, unpacked
 
 # What is held in memory at the most, some 500 MB in all.
 ACCOUNTS_MAX = 120_000
@@ -33,10 +34,6 @@ PART_EVENTS_FIRST = 1_000
 """How many events are read at once before it is known how large they are."""
 RAISED_MAX = 200_000
 """Ids of flags that need not be raised again; about 25 MB."""
-
-_PACKER = msgspec.msgpack.Encoder()
-_UNPACKER = msgspec.msgpack.Decoder(Account)
-
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -187,10 +184,9 @@ class Memory:
         if self.is_complete:
             return
         for account_id, account in _forget(self.accounts, ACCOUNTS_MAX):
-            try:
-                self.packed[account_id] = _PACKER.encode(account)
-            except OverflowError:  # A sum beyond 64 bits: it is read back.
-                continue
+            data = packed(account)
+            if data is not None:  # Else it is read back.
+                self.packed[account_id] = data
         _forget(self.packed, PACKED_MAX)
         _forget(self.states, STATES_MAX)
         _forget(self.activities, ACTIVITIES_MAX)
@@ -205,11 +201,11 @@ class Memory:
         """Have those of the accounts at hand again that were packed; the others."""
         others: list[str] = []
         for account_id in account_ids:
-            packed = self.packed.pop(account_id, None)
-            if packed is None:
+            data = self.packed.pop(account_id, None)
+            if data is None:
                 others.append(account_id)
             else:
-                self.accounts[account_id] = _UNPACKER.decode(packed)
+                self.accounts[account_id] = unpacked(data)
         return others
 
 
