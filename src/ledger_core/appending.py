@@ -3,13 +3,16 @@
 Many events are streamed by COPY, so that the database takes in the first ones while the next are
 being decided. A few go in by one statement together with the head's move and the commit: one round
 trip. Either way every event is a leaf of the tree before anything is committed.
+
+A writer that has been alone need not even lock the head first: it appends on condition that the
+head is where it left it (compare and swap), and that is one round trip for everything.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 
-from ledger_core import merkle
+from ledger_core import log, merkle
 from ledger_core.log import Connection, Head, Identity, NewEvent, leaf_of, micros
 
 # So many events are sent at a time: enough for the calls not to count, and soon enough for the
@@ -26,14 +29,26 @@ _NULL = "\\N"
 _BETWEEN = '","'
 
 
-class Appending:
-    """The events of one transaction on their way into a log whose head it has locked.
+class HeadMoved(Exception):  # noqa: N818 - no error: the work is done again
+    """Another writer appended meanwhile; nothing of this transaction is in the log."""
 
+
+class Appending:
+    """The events of one transaction on their way into a log.
+
+    Either its head is locked already, or it is assumed to be where the writer left it and locked
+    when the connection is needed for more than the one statement that appends on that condition.
     While events are being streamed, the connection is good for nothing else: see ``pause``.
     """
 
     def __init__(
-        self, connection: Connection, ledger_id: int, head: Head, recorded_at: datetime
+        self,
+        connection: Connection,
+        ledger_id: int,
+        head: Head,
+        recorded_at: datetime,
+        *,
+        is_locked: bool = True,
     ) -> None:
         """Append after ``head``; ``recorded_at`` may not be before its time."""
         if recorded_at < head.recorded_at:
@@ -43,7 +58,9 @@ class Appending:
         self._ledger_id = ledger_id
         self._recorded_at = recorded_at
         self._recorded_at_us = micros(recorded_at)
+        self._began_at = head.position
         self._position = head.position
+        self.is_locked = is_locked
         self._frontier = head.frontier
         self._waiting: list[NewEvent] = []
         self._stream = ExitStack()
@@ -59,8 +76,26 @@ class Appending:
         if len(self._waiting) >= STREAM_EVENTS:
             self._send()
 
+    def lock(self) -> None:
+        """Keep every other writer out from here on.
+
+        Raises:
+            HeadMoved: the head is not where this transaction took it to be.
+        """
+        if self.is_locked:
+            return
+        if log.begin(self._connection, self._ledger_id).position != self._began_at:
+            self._connection.execute("ROLLBACK")
+            raise HeadMoved
+        self.is_locked = True
+
     def pause(self) -> None:
-        """Let the connection be used for something else."""
+        """Let the connection be used for something else, in the transaction that has the lock.
+
+        Raises:
+            HeadMoved: see ``lock``.
+        """
+        self.lock()
         self._write = None
         self._stream.close()
 
@@ -68,8 +103,14 @@ class Appending:
         """Move the head behind what was appended, and end the transaction; the new head.
 
         ``identities`` are the names that entries of this transaction take; each can be taken once.
+
+        Raises:
+            HeadMoved: see ``lock``.
         """
         is_streamed = self._write is not None or len(self._waiting) > STATEMENT_EVENTS_MAX
+        if not self.is_locked and not is_streamed and not identities:
+            return self._swap()
+        self.lock()
         if is_streamed:
             self._send()
             self.pause()
@@ -80,16 +121,42 @@ class Appending:
             self._copy_identities(identities)
         elif identities:
             statements.append(self._taking(identities))
-        head = Head(self._position, self._recorded_at, self._frontier)
-        statements.append(
-            f"UPDATE ledger.heads SET position = {head.position},"  # noqa: S608 - whole numbers, a time and hexadecimal
-            f" recorded_at = '{head.recorded_at.isoformat()}',"
-            f" frontier = '\\x{merkle.to_bytes(head.frontier).hex()}'"
+        statements += (self._move(), "COMMIT")
+        self._connection.execute("; ".join(statements).encode(), prepare=False)
+        return self._head()
+
+    def _swap(self) -> Head:
+        """Append and commit by one statement, if the head is where it was taken to be; the new one.
+
+        The update waits for a writer that has the lock, and looks at the position again afterwards;
+        of two writers that took the head to be in one place, the second changes no row.
+
+        Raises:
+            HeadMoved: it is not.
+        """
+        rows = ", ".join(self._rows())
+        statement = (
+            f"WITH moved AS ({self._move()} AND position = {self._began_at} RETURNING 1)"  # noqa: S608 - see _literal
+            f" INSERT INTO ledger.events ({_EVENT_COLUMNS})"
+            " SELECT l, p, r::timestamptz, t, v, g::text[], k, a, d::json, h::bytea"
+            f" FROM moved, (VALUES {rows}) AS e (l, p, r, t, v, g, k, a, d, h)"
+        )
+        if not self._connection.execute(statement.encode(), prepare=False).rowcount:
+            raise HeadMoved
+        return self._head()
+
+    def _head(self) -> Head:
+        """The head behind everything that was sealed."""
+        return Head(self._position, self._recorded_at, self._frontier)
+
+    def _move(self) -> str:
+        """The statement that moves the head there."""
+        return (
+            f"UPDATE ledger.heads SET position = {self._position},"  # noqa: S608 - whole numbers, a time and hexadecimal
+            f" recorded_at = '{self._recorded_at.isoformat()}',"
+            f" frontier = '\\x{merkle.to_bytes(self._frontier).hex()}'"
             f" WHERE ledger_id = {self._ledger_id}"
         )
-        statements.append("COMMIT")
-        self._connection.execute("; ".join(statements).encode(), prepare=False)
-        return head
 
     def _sealed(self) -> tuple[list[tuple[int, NewEvent, bytes]], bool]:
         """What is waiting, as leaves of the tree: positions, events and the hashes of their leaves.
@@ -124,6 +191,7 @@ class Appending:
     def _send(self) -> None:
         """Stream what is waiting."""
         if self._write is None:
+            self.lock()
             cursor = self._stream.enter_context(self._connection.cursor())
             copy = f"COPY ledger.events ({_EVENT_COLUMNS}) FROM STDIN"
             self._write = self._stream.enter_context(cursor.copy(copy.encode())).write
@@ -150,16 +218,19 @@ class Appending:
 
     def _insertion(self) -> str:
         """The statement that inserts what is waiting."""
+        return f"INSERT INTO ledger.events ({_EVENT_COLUMNS}) VALUES {', '.join(self._rows())}"  # noqa: S608 - see _literal
+
+    def _rows(self) -> list[str]:
+        """What is waiting, as rows of VALUES."""
         before = f"({self._ledger_id}, "
         recorded_at = self._recorded_at.isoformat()
-        rows = [
+        return [
             f"{before}{position}, '{recorded_at}', {_literal(event.type)}, {event.version},"
             f" {_literal(_array(event.tags))}, {_literal(event.command_key)},"
             f" {_literal(event.actor)}, {_literal(event.data.decode())},"
             f" '\\x{leaf_hash.hex()}')"
             for position, event, leaf_hash in self._sealed()[0]
         ]
-        return f"INSERT INTO ledger.events ({_EVENT_COLUMNS}) VALUES {', '.join(rows)}"  # noqa: S608 - see _literal
 
     def _taking(self, identities: Sequence[Identity]) -> str:
         """The statement that takes names."""

@@ -171,6 +171,11 @@ class Books:
         """The booking date of what is decided now: the UTC date of its recording."""
         return self.recorded_at.date()
 
+    @property
+    def is_due_known(self) -> bool:
+        """Whether everything that is due now is in memory."""
+        return self.recorded_at < self.due_known_until
+
     def account(self, account_id: str, *, field: str = "account_id") -> Account:
         """The account of that id.
 

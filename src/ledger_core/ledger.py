@@ -1,7 +1,8 @@
 """The shell: load what commands need, decide them, append their events, answer.
 
 One transaction serves many submissions: lock the head, take in what other writers appended, load
-what is missing, decide one after another, and append what is decided meanwhile (``appending``).
+what is missing, decide one after another, and append what is decided meanwhile (``appending``). A
+writer that is alone puts the lock off until it is needed: a few plain commands never need it.
 Nothing is answered before the commit. A connection lost during commit leaves the outcome unknown:
 if the log shows that the transaction was committed, its answers are given; if not, the work is done
 again.
@@ -14,11 +15,11 @@ import msgspec
 import psycopg
 
 from ledger_core import four_eyes, loading, log
-from ledger_core.appending import Appending
+from ledger_core.appending import STATEMENT_EVENTS_MAX, Appending, HeadMoved
 from ledger_core.approvals import ApproveRequest
 from ledger_core.books import Books
 from ledger_core.errors import LedgerBusy
-from ledger_core.log import Connection, NewEvent
+from ledger_core.log import Connection, Head, NewEvent
 from ledger_core.refusals import RefusalBounds
 from ledger_core.transaction import Mode, Outcome, Status, Submission, Transaction
 from ledger_core.vault import Vault
@@ -56,6 +57,8 @@ class Ledger:
         self._books = Books()
         self._is_loaded = False
         self._in_doubt: _Attempt | None = None
+        # Where this writer left the log, as long as nobody else was seen to write.
+        self._left_at: Head | None = None
         self._refusals = RefusalBounds()
 
     def execute(self, submissions: Sequence[Submission]) -> list[list[Outcome]]:
@@ -113,6 +116,7 @@ class Ledger:
         connection, self._connection = self._connection, None
         self._books = Books()
         self._is_loaded = False
+        self._left_at = None
         if connection is not None:
             connection.close()
 
@@ -130,6 +134,15 @@ class Ledger:
     ) -> list[list[Outcome]] | None:
         """Carry out the submissions; ``None`` where only some of much that was due was recorded."""
         books = self._books
+        assumed, self._left_at = self._left_at, None
+        if assumed is not None and _is_little(submissions):
+            savepoint = books.savepoint()
+            books.recorded_at = max(self._clock(), assumed.recorded_at)
+            try:
+                return self._carried_out(connection, submissions, assumed, is_locked=False)
+            except HeadMoved:
+                books.rollback(savepoint)
+                self._in_doubt = None
         head = log.begin(connection, self.ledger_id)
         if self._in_doubt is not None and self._is_recorded(connection, self._in_doubt):
             connection.execute("ROLLBACK")
@@ -137,11 +150,35 @@ class Ledger:
         if not self._is_loaded:
             loading.first_load(connection, self.ledger_id, books)
             self._is_loaded = True
+        is_alone = books.position == head.position
         loading.synchronise(connection, self.ledger_id, books, head)
         books.recorded_at = max(self._clock(), head.recorded_at)
-        loading.load_recent_keys(connection, self.ledger_id, books)
-        appending = Appending(connection, self.ledger_id, head, books.recorded_at)
+        outcomes = self._carried_out(connection, submissions, head, is_locked=True)
+        if not is_alone:
+            self._left_at = None
+        return outcomes
+
+    def _carried_out(
+        self,
+        connection: Connection,
+        submissions: Sequence[Submission],
+        head: Head,
+        *,
+        is_locked: bool,
+    ) -> list[list[Outcome]] | None:
+        """Decide and append after the head, which is locked, or taken to be there still.
+
+        Raises:
+            HeadMoved: it was not there any more; the books are to be rolled back.
+        """
+        books = self._books
+        appending = Appending(
+            connection, self.ledger_id, head, books.recorded_at, is_locked=is_locked
+        )
         transaction = self._begun(connection, appending)
+        if books.recent_keys.is_over(books.recorded_at):
+            appending.lock()
+            loading.load_recent_keys(connection, self.ledger_id, books)
         if transaction.fall_due():
             self._commit(connection, transaction, appending, None)
             books.settle()
@@ -172,6 +209,8 @@ class Ledger:
         books = self._books
         transaction.hand_on()
         if appending.last is None:
+            # An answer is given on where the ledger stands now, not where it was left.
+            appending.lock()
             connection.execute("COMMIT")
             return
         for item in transaction.decided.values():
@@ -181,7 +220,7 @@ class Ledger:
                 self._vault.destroy_subject(connection, self.ledger_id, forgotten, item.recorded_at)
         if outcomes is not None:
             self._in_doubt = _Attempt(books.position, books.recorded_at, appending.last, outcomes)
-        appending.commit(transaction.identities)
+        self._left_at = appending.commit(transaction.identities)
 
     def _is_recorded(self, connection: Connection, attempt: _Attempt) -> bool:
         """Whether a transaction whose commit was not answered was committed nevertheless."""
@@ -191,3 +230,8 @@ class Ledger:
             == (attempt.recorded_at, last.type, last.command_key, last.actor, last.data)
             for stored in log.read_events(connection, self.ledger_id, attempt.position - 1, 1)
         )
+
+
+def _is_little(submissions: Sequence[Submission]) -> bool:
+    """Whether the submissions' events probably fit into one statement."""
+    return sum(len(item.commands) for item in submissions) <= STATEMENT_EVENTS_MAX

@@ -25,7 +25,7 @@ from ledger_core.accounts import Account, accounts_of
 from ledger_core.approvals import ApproveRequest
 from ledger_core.books import Books, EntryFacts, Wants
 from ledger_core.commands import Command, RequestApproval
-from ledger_core.customers import CustomerErased, CustomerProfileChanged
+from ledger_core.customers import ChangeProfile, CustomerErased, CustomerProfileChanged
 from ledger_core.errors import LedgerBusy
 from ledger_core.fields import ENTRY_PREFIX, can_exist, position_of
 from ledger_core.group import Group
@@ -48,6 +48,8 @@ DUE_HORIZON = timedelta(minutes=10)
 DUE_LOADED_MAX = 20_000
 
 _ON_ORDERS = (RunOrder, ChangeOrder)
+# What these need is known only when some of it has been loaded.
+_LEADING_ON = (*_ON_ORDERS, ApproveRequest, ChangeProfile, RequestApproval)
 _RESIDENT = tuple(keeper.kind for keeper in kept.KEEPERS.values() if keeper.resident)
 
 _Name = TypeVar("_Name")
@@ -67,9 +69,9 @@ def load_due(connection: Connection, ledger_id: int, books: Books) -> bool:
     The stored states are looked through once, in order of their due times and a horizon at a time;
     what is placed meanwhile is in memory, and stays there while it may fall due before that.
     """
-    now = books.recorded_at
-    if now < books.due_known_until:
+    if books.is_due_known:
         return False
+    now = books.recorded_at
     until = now + DUE_HORIZON
     loaded = snapshots.load_due(connection, ledger_id, books.due_after, until, DUE_LOADED_MAX)
     for place, state in loaded:
@@ -85,11 +87,24 @@ def load_due(connection: Connection, ledger_id: int, books: Books) -> bool:
     return books.due_known_until <= now
 
 
+def is_at_hand(books: Books, commands: Sequence[Command]) -> bool:
+    """Whether all that ``load`` would load is in memory, as far as can be told at once."""
+    if four_eyes.is_used(books) or books.recent_keys.not_new([item.key for item in commands]):
+        return False
+    wants = Wants()
+    for command in transfers.not_at_hand(books, commands):
+        if isinstance(command, _LEADING_ON):
+            return False
+        command.needs(wants)
+    return not (wants.entries or wants.references or wants.kept or books.has_groups) and (
+        all(name in books.accounts for name in wants.accounts)
+        and all(name in books.customers for name in wants.customers)
+    )
+
+
 def load_recent_keys(connection: Connection, ledger_id: int, books: Books) -> None:
     """Know which of the keys that are made from now on were used: hardly any, yet."""
     now = books.recorded_at
-    if not books.recent_keys.is_over(now):
-        return
     recent = recent_keys.stretch_at(now)
     limit = recent_keys.KEYS_MAX
     used = log.keys_between(connection, ledger_id, recent.first, recent.end, limit)

@@ -157,6 +157,8 @@ class Transaction:
         Raises:
             LedgerBusy: the state cannot be held in memory.
         """
+        if loading.is_at_hand(self._books, commands):
+            return
         self.known |= loading.load(self._connection, self._ledger_id, self._books, commands)
         customers = self._books.customers
         changed = [item.customer_id for item in commands if isinstance(item, ChangeProfile)]
@@ -173,7 +175,7 @@ class Transaction:
     def fall_due(self) -> bool:
         """Record what is due, before anything is decided; whether there may be more of it."""
         books = self._books
-        more = loading.load_due(self._connection, self._ledger_id, books)
+        more = not books.is_due_known and loading.load_due(self._connection, self._ledger_id, books)
         places = books.next_due()
         if places:
             loading.load_wanted(self._connection, self._ledger_id, books, Wants(kept=set(places)))
@@ -223,7 +225,13 @@ class Transaction:
         commands, mode, actor = submission.commands, submission.mode, submission.actor
         savepoint = self._books.savepoint()
         counts = len(self._appends), len(self.identities)
-        is_final = mode != "atomic" and not submission.dry_run and submission.if_match is None
+        is_final = (
+            mode != "atomic"
+            and not submission.dry_run
+            and submission.if_match is None
+            and self._appending is not None
+            and self._appending.is_locked
+        )
         while (index := len(outcomes)) < len(commands):
             if is_final and len(self._appends) >= STREAM_EVENTS:
                 self.hand_on()

@@ -10,7 +10,7 @@ from tests.postgres.ledger_harness import World, answers
 from tests.rules.harness import deposited, opened, transfer
 
 from ledger_core import appending, log, merkle
-from ledger_core.appending import STATEMENT_EVENTS_MAX, STREAM_EVENTS, Appending
+from ledger_core.appending import STATEMENT_EVENTS_MAX, STREAM_EVENTS, Appending, HeadMoved
 from ledger_core.ledger import Submission
 from ledger_core.log import Identity, NewEvent
 
@@ -38,15 +38,18 @@ def test_statement_and_stream_store_the_same(
     world: World, drawn: list[tuple[str, str | None, str, list[str], bytes]]
 ) -> None:
     """Every column comes back exactly, whatever characters it holds, and is sealed alike."""
-    for copies in (1, STREAM_EVENTS):
+    for copies, is_locked in ((1, True), (1, False), (STREAM_EVENTS, False)):
         after = log.read_head(world.writer, world.ledger_id).position
         news = [
             NewEvent(kind, 1, tags, None if key is None else f"{after}-{at}{key}", actor, data)
             for at, (kind, key, actor, tags, data) in enumerate(drawn)
         ]
         news += [NewEvent("Filler", 1, (), None, "a", b"{}")] * (copies - 1)
-        head = log.begin(world.writer, world.ledger_id)
-        appended = appending.append(world.writer, world.ledger_id, head, _AT, news)
+        find = log.begin if is_locked else log.read_head
+        head = find(world.writer, world.ledger_id)
+        under_way = Appending(world.writer, world.ledger_id, head, _AT, is_locked=is_locked)
+        under_way.add(news)
+        appended = under_way.commit()
         stored = world.stored(after)
         assert [
             NewEvent(
@@ -154,3 +157,28 @@ def test_many_commands_of_mixed_kinds_in_one_transaction(bank: World) -> None:
     stored = bank.stored()
     assert [log.leaf_hash_of(item) for item in stored] == [item.leaf_hash for item in stored]
     assert [item.position for item in stored] == list(range(1, len(stored) + 1))
+
+
+def test_a_head_that_moved_is_not_appended_to(world: World) -> None:
+    """Of two that take the head to be in one place, the second changes nothing, and is told."""
+    head = log.read_head(world.writer, world.ledger_id)
+    events = [NewEvent("T", 1, ("t",), f"k{number}", "a", b"{}") for number in range(3)]
+    first = Appending(world.writer, world.ledger_id, head, _AT, is_locked=False)
+    second = Appending(world.writer, world.ledger_id, head, _AT, is_locked=False)
+    third = Appending(world.writer, world.ledger_id, head, _AT, is_locked=False)
+    first.add(events[:1])
+    second.add(events[1:2])
+    third.add(events[2:])
+    moved = first.commit()
+    assert moved == log.read_head(world.writer, world.ledger_id)
+    with pytest.raises(HeadMoved):
+        second.commit()
+    with pytest.raises(HeadMoved):
+        third.pause()
+    assert moved == log.read_head(world.writer, world.ledger_id)
+    assert [item.command_key for item in world.stored()] == ["k0"]
+    # The connection is free: nothing was left open.
+    again = Appending(world.writer, world.ledger_id, moved, _AT, is_locked=False)
+    again.add(events[1:2])
+    again.commit([Identity("reference", "r", 2)])
+    assert [item.command_key for item in world.stored()] == ["k0", "k1"]
