@@ -109,7 +109,7 @@ def _add_view(app: FastAPI, view: ViewRoute) -> None:
         """Refuse a role that may not read this view."""
         caller = await caller_of(request)
         require_allowed(caller.role, view.operation)
-        request.scope[KEEPING] = view.keeping(request)
+        request.scope[KEEPING] = view.keeping(request.query_params)
 
     app.add_api_route(
         view.path,

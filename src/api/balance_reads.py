@@ -12,8 +12,8 @@ from datetime import date, datetime
 from functools import partial
 
 import msgspec
-import psycopg
 
+from api.reads import LOST
 from ledger_core.accounts import AccountStatus, AccountType, Block, Holder
 from ledger_core.errors import LedgerBusy
 from ledger_core.journal import Side
@@ -26,8 +26,6 @@ from projections.present_balances import present_balances
 WAITING_MAX = 10_000
 # As many as one statement reads in a few milliseconds.
 GROUP_MAX = 500
-
-_LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 
 _Place = tuple[int, str]
 
@@ -148,7 +146,7 @@ class BalanceReads:
             wanted.setdefault(ledger_id, set()).add(account_id)
         try:
             return self._look_up(wanted)
-        except _LOST:
+        except LOST:
             self._disconnect()
             return self._look_up(wanted)
 
@@ -162,7 +160,7 @@ class BalanceReads:
             if present.due_at is not None and present.due_at <= self._now():
                 continue
             for account_id, found in present.balances.items():
-                texts[ledger_id, account_id] = _text_of(found)
+                texts[ledger_id, account_id] = text_of(found)
         return texts
 
     def _disconnect(self) -> None:
@@ -185,7 +183,7 @@ def _settle(future: asyncio.Future[BalanceText | None], found: Found) -> None:
 _encode = msgspec.json.Encoder().encode
 
 
-def _text_of(found: Balance) -> BalanceText:
+def text_of(found: Balance) -> BalanceText:
     """The balance as it is sent."""
     scale, available_minor = found.scale, found.available_minor
     document = BalanceDocument(

@@ -14,6 +14,7 @@ from api.reads import Reads
 from api.runtime import Runtime
 from ledger_core.commands import Command
 from ledger_core.ledger import Mode, Outcome, Submission
+from ledger_core.log import Connection
 from projections.past_books import books_at
 
 
@@ -23,8 +24,8 @@ class Context:
     def __init__(self, runtime: Runtime) -> None:
         """Use an open runtime, which the caller closes."""
         self.runtime = runtime
-        self.reads = Reads(runtime.engine)
-        self.balances = BalanceReads(lambda: runtime.connect("ledger_reader"), runtime.now)
+        self.reads = Reads(runtime.engine, self._connect)
+        self.balances = BalanceReads(self._connect, runtime.now)
         self.due = Due(runtime)
         self.metrics = Metrics()
         self.key_ring = KeyRing(self.reads, runtime.settings.server_secret)
@@ -63,6 +64,10 @@ class Context:
         return await self.reads.off_loop(
             lambda: self.runtime.judge(caller.ledger_id, submission, books)
         )
+
+    def _connect(self) -> Connection:
+        """A new connection that reads."""
+        return self.runtime.connect("ledger_reader")
 
     def close(self) -> None:
         """End the read threads."""

@@ -1,14 +1,18 @@
 """The views that are read most often: their GETs need nothing of the framework's routing.
 
-Only the plain form is taken here: one account as it stands now. Whatever a request asks beyond
-that, and whatever is to be refused, goes on to the framework's route of the same address, which
-answers the plain form with the very same bytes.
+They are one account as it stands now, its balance at any moment, and its statement. Whatever else
+there is, and a request that is not understood or not allowed, goes on to the framework's route of
+the same address, which answers the others with the very same bytes.
 """
 
 import asyncio
 import re
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from pydantic import ValidationError
 
 from api.balance_reads import BalanceText, Found
 from api.caching import Keeping, tagged
@@ -17,8 +21,8 @@ from api.context import Context
 from api.edge import CALLER, TRACE
 from api.exchange import Exchange, Handler, Headers
 from api.roles import is_allowed
-from api.routes import VIEWS, accounts, balances
-from api.views import ViewRoute
+from api.routes import VIEWS, accounts, balances, statements
+from api.views import Reader, Thin, ViewRoute
 from api.wire import App, Message, Receive, Scope, Send
 from ledger_core.errors import ValidationFailed
 from ledger_core.fields import require_id
@@ -27,7 +31,8 @@ if TYPE_CHECKING:
     from api.key_ring import Caller
 
 _ACCOUNT = "/v1/accounts/{account_id}"
-_ADDRESS = re.compile(r"/v1/accounts/([^/?#]+)(/balance)?")
+_ADDRESS = re.compile(r"/v1/accounts/([^/?#]+)(/balance|/statement)?")
+_STATEMENT = "/statement"
 _JSON = (b"content-type", b"application/json")
 
 
@@ -38,8 +43,7 @@ class BalanceView:
         """Stand before the framework's route of that view."""
         self._balances = context.balances
         self._view = view
-        self._otherwise = otherwise
-        self._tasks: set[asyncio.Future[None]] = set()
+        self._otherwise = _Tasks(otherwise)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the balance, or hand the request on."""
@@ -49,7 +53,7 @@ class BalanceView:
         if account_id is not None and not scope["query_string"] and self._is_open_to(caller):
             text = await self._balances.read(caller.ledger_id, account_id)
         if text is None:
-            await self._otherwise(scope, receive, send)
+            await self._otherwise.app(scope, receive, send)
             return
         scope[TRACE].route = self._view.path
         for message in self._messages(text, scope["headers"]):
@@ -75,15 +79,81 @@ class BalanceView:
             start, body = self._messages(found, exchange.headers)
             exchange.answer(start["status"], body["body"], _without_length(start["headers"]))
         elif found is None:
-            task = asyncio.ensure_future(self._hand_on(path, exchange))
-            # The loop itself holds its tasks but weakly.
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._otherwise.answer(path, b"", exchange)
         else:
             exchange.fail(found)
 
-    async def _hand_on(self, path: str, exchange: Exchange) -> None:
-        """Have the framework answer."""
+    def _is_open_to(self, caller: "Caller") -> bool:
+        """Whether the caller's role may read the view."""
+        return is_allowed(caller.role, self._view.operation)
+
+    def _messages(self, text: BalanceText, asked: Headers) -> tuple[Message, Message]:
+        """The whole answer, as ASGI has it."""
+        position = (b"ledger-position", str(text.position).encode())
+        keeping = Keeping(self._view.keep, str(text.version), (position,))
+        return _messages(text.body, keeping, asked)
+
+
+class AskedView:
+    """Answers whatever a view of an account may be asked."""
+
+    def __init__(self, context: Context, view: ViewRoute, thin: Thin[Any], otherwise: App) -> None:
+        """Stand before the framework's route of that view."""
+        self._context = context
+        self._view = view
+        self._thin = thin
+        self._otherwise = otherwise
+        self._tasks = _Tasks(self)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or hand the request on."""
+        caller: Caller = scope[CALLER]
+        account_id = _account_id(scope["path"])
+        parameters = _parameters(scope["query_string"])
+        query = None
+        if account_id is not None and parameters is not None:
+            query = self._understood(caller, parameters)
+        if account_id is None or parameters is None or query is None:
+            await self._otherwise(scope, receive, send)
+            return
+        scope[TRACE].route = self._view.path
+        reader = Reader(self._context, caller, self._view.keeping(parameters))
+        body = await self._thin.body(reader, account_id, query)
+        for message in _messages(body, reader.keeping, scope["headers"]):
+            await send(message)
+
+    def handle(self, path: str, query: bytes, exchange: Exchange) -> None:
+        """The same for a request that is no more than its address."""
+        exchange.trace.route = self._view.path
+        self._tasks.answer(path, query, exchange)
+
+    def _understood(self, caller: "Caller", parameters: Mapping[str, str]) -> Any:  # noqa: ANN401 - of the view's own type
+        """What is asked, if it is well formed and the caller may ask it."""
+        if not is_allowed(caller.role, self._view.operation):
+            return None
+        try:
+            return self._thin.query.model_validate(parameters)
+        except ValidationError:
+            return None
+
+
+class _Tasks:
+    """Has an ASGI application answer exchanges, each in a task of its own."""
+
+    def __init__(self, app: App) -> None:
+        """Nobody waits yet."""
+        self.app = app
+        self._tasks: set[asyncio.Future[None]] = set()
+
+    def answer(self, path: str, query: bytes, exchange: Exchange) -> None:
+        """Have the application answer, soon."""
+        task = asyncio.ensure_future(self._answer(path, query, exchange))
+        # The loop itself holds its tasks but weakly.
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, path: str, query: bytes, exchange: Exchange) -> None:
+        """Let the application speak ASGI."""
         sent: list[Message] = []
 
         async def receive() -> Message:
@@ -102,31 +172,19 @@ class BalanceView:
             "scheme": "http",
             "path": path,
             "raw_path": path.encode("ascii"),
-            "query_string": b"",
+            "query_string": query,
             "root_path": "",
             "headers": exchange.headers,
             CALLER: exchange.caller,
             TRACE: exchange.trace,
         }
         try:
-            await self._otherwise(scope, receive, send)
+            await self.app(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - every failure is answered
             exchange.fail(error)
             return
         body = b"".join(message.get("body", b"") for message in sent[1:])
         exchange.answer(sent[0]["status"], body, _without_length(sent[0]["headers"]))
-
-    def _is_open_to(self, caller: "Caller") -> bool:
-        """Whether the caller's role may read the view."""
-        return is_allowed(caller.role, self._view.operation)
-
-    def _messages(self, text: BalanceText, asked: Headers) -> tuple[Message, Message]:
-        """The whole answer, as ASGI has it."""
-        position = (b"ledger-position", str(text.position).encode())
-        keeping = Keeping(self._view.keep, str(text.version), (position,))
-        length = (b"content-length", str(len(text.body)).encode())
-        start = {"type": "http.response.start", "status": 200, "headers": [length, _JSON]}
-        return tagged(start, {"type": "http.response.body", "body": text.body}, keeping, asked)
 
 
 class DirectViews:
@@ -134,26 +192,52 @@ class DirectViews:
 
     def __init__(self, context: Context, otherwise: App) -> None:
         """Stand before the framework, which takes whatever a thin application does not take."""
-        self._by_end = {
-            view.path.removeprefix(_ACCOUNT): BalanceView(context, view, otherwise)
-            for view in (*accounts.VIEWS, *balances.VIEWS)
+        views = (*accounts.VIEWS, *balances.VIEWS, *statements.VIEWS)
+        by_end = {
+            view.path.removeprefix(_ACCOUNT): view
+            for view in views
             if view.path.startswith(_ACCOUNT)
+        }
+        self._plain = {
+            end: BalanceView(context, view, otherwise)
+            for end, view in by_end.items()
+            if end != _STATEMENT
+        }
+        self._asked = {
+            end: AskedView(context, view, view.thin, otherwise)
+            for end, view in by_end.items()
+            if view.thin is not None
         }
         # An address that is written out is not an account of that name.
         self._others = {view.path for view in VIEWS if "{" not in view.path}
 
-    def __call__(self, path: str) -> BalanceView | None:
+    def __call__(self, path: str, query: bytes) -> App | None:
         """The application that answers for an account, if the path is one's."""
+        end = self._end(path)
+        if end is None:
+            return None
+        return (None if query else self._plain.get(end)) or self._asked.get(end)
+
+    def handler(self, url: bytes) -> Handler | None:
+        """The same for a request that is no more than its address, without its messages."""
+        if not url.isascii() or b"#" in url:
+            return None
+        address, _, query = url.partition(b"?")
+        path = address.decode()
+        end = self._end(path)
+        if end is None:
+            return None
+        plain, asked = self._plain.get(end), self._asked.get(end)
+        if plain is not None and not query:
+            return partial(plain.handle, path)
+        return None if asked is None else partial(asked.handle, path, query)
+
+    def _end(self, path: str) -> str | None:
+        """What of an account the path names, if it is one's."""
         matched = _ADDRESS.fullmatch(path)
         if matched is None or path in self._others:
             return None
-        return self._by_end[matched[2] or ""]
-
-    def handler(self, url: bytes) -> Handler | None:
-        """The same for a request to nothing but a path, without a task."""
-        path = url.decode("ascii", "replace")
-        view = self(path)
-        return None if view is None else partial(view.handle, path)
+        return matched[2] or ""
 
 
 def find(context: Context, otherwise: App) -> DirectViews:
@@ -172,6 +256,20 @@ def _account_id(path: str) -> str | None:
     except ValidationFailed:
         return None
     return account_id
+
+
+def _parameters(query: bytes) -> dict[str, str] | None:
+    """The parameters of a query, as the framework reads them, if each is given once."""
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    parameters = dict(pairs)
+    return parameters if len(parameters) == len(pairs) else None
+
+
+def _messages(body: bytes, keeping: Keeping, asked: Headers) -> tuple[Message, Message]:
+    """A whole answer, as ASGI has it."""
+    length = (b"content-length", str(len(body)).encode())
+    start = {"type": "http.response.start", "status": 200, "headers": [length, _JSON]}
+    return tagged(start, {"type": "http.response.body", "body": body}, keeping, asked)
 
 
 def _without_length(headers: Headers) -> Headers:

@@ -8,14 +8,13 @@ the writer records what is due before it decides.
 import asyncio
 from datetime import datetime
 
-import sqlalchemy
-
 from api.runtime import Runtime
 from ledger_core import log
 from ledger_core.ledger import Submission
 from ledger_core.log import Connection
 from projections import runner
 from projections.kept_queries import next_due
+from projections.reading import AnyConnection
 
 ACTOR = "clock"
 # How long it is believed that nothing falls due before a known moment; a hold of less than that
@@ -44,7 +43,7 @@ class Due:
             return False
         return known[1] is None or known[1] > moment
 
-    def look(self, connection: sqlalchemy.Connection, ledger_id: int, seen_at: float) -> None:
+    def look(self, connection: AnyConnection, ledger_id: int, seen_at: float) -> None:
         """See when something falls due next."""
         if len(self._known) > _LEDGERS_MAX:
             self._known.clear()

@@ -106,7 +106,7 @@ class Edge:
         # Routes are matched on the path as it was sent: an encoded slash is part of an id.
         path = scope.get("raw_path", scope["path"].encode()).decode("ascii", "replace")
         scope["path"] = path
-        app = self._direct_app(scope["method"], path) or self._app
+        app = self._direct_app(scope, path) or self._app
 
         async def send_traced(message: Message) -> None:
             """Note the status and add what every answer says."""
@@ -127,14 +127,16 @@ class Edge:
             _note_template(scope)
             self.finish(scope["method"], trace, scope.get(CALLER), loop.time() - begun_at)
 
-    def _direct_app(self, method: str, path: str) -> App | None:
+    def _direct_app(self, scope: Scope, path: str) -> App | None:
         """The application that answers a request without the framework, if one does."""
-        if method == "POST":
+        if scope["method"] == "POST":
             return self._direct.posts.get(path)
-        return self._direct.views(path) if method == "GET" else None
+        if scope["method"] == "GET":
+            return self._direct.views(path, scope.get("query_string", b""))
+        return None
 
     def handler_of(self, method: str, url: bytes) -> Handler | None:
-        """The handler of a hot route, for a request to nothing but its path."""
+        """The handler of a hot route; a command's for a request to nothing but its path."""
         if method == "POST":
             return self._direct.handlers.get(url)
         return self._direct.views.handler(url) if method == "GET" else None

@@ -1,9 +1,9 @@
 """What the routes of views share: their line in the table, waiting, cursors, money on the wire."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from datetime import date, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 import sqlalchemy
@@ -22,6 +22,7 @@ from api.problems import FieldError, malformed
 from api.sql import driver_connection
 from ledger_core.errors import ValidationFailed
 from ledger_core.fields import require_id, require_text
+from ledger_core.log import Connection
 from projections import runner
 from projections.reading import AsOf, PositionAhead
 
@@ -32,16 +33,25 @@ POLL_S_MAX = 0.1
 DUE_WAIT_S = 2.0
 
 _T = TypeVar("_T")
+_Q = TypeVar("_Q", bound=BaseModel)
 
-Minor = Annotated[str, Field(description="Minor units.", pattern="^-?[0-9]+$", examples=["1250"])]
-Decimal = Annotated[str, Field(description="The same, as people write it.", examples=["12.50"])]
+_MINOR: dict[str, Any] = {
+    "description": "Minor units.",
+    "pattern": "^-?[0-9]+$",
+    "examples": ["1250"],
+}
+_DECIMAL: dict[str, Any] = {"description": "The same, as people write it.", "examples": ["12.50"]}
+# In words that either kind of document understands.
+Minor = Annotated[str, Field(**_MINOR), msgspec.Meta(**_MINOR)]
+Decimal = Annotated[str, Field(**_DECIMAL), msgspec.Meta(**_DECIMAL)]
 
 
 class ViewRoute(msgspec.Struct, frozen=True, kw_only=True):
     """Where a view is read; ``operation`` is its name in the table of roles.
 
     ``keep`` says how long an answer may be kept that is not pinned to a position. ``answer`` is
-    the type of the document where the endpoint encodes it itself, ``headers`` what it adds.
+    the type of the document where the endpoint encodes it itself, ``headers`` what it adds, and
+    ``thin`` how the same answer is had without the framework.
     """
 
     path: str
@@ -51,11 +61,19 @@ class ViewRoute(msgspec.Struct, frozen=True, kw_only=True):
     keep: Keep = "check"
     answer: type[msgspec.Struct] | None = None
     headers: tuple[str, ...] = ()
+    thin: "Thin[Any] | None" = None
 
-    def keeping(self, request: Request) -> Keeping:
+    def keeping(self, parameters: Container[str]) -> Keeping:
         """How long the answer to a request may be kept: what is of a past position, for good."""
-        pinned = self.keep == "check" and "as_of_position" in request.query_params
+        pinned = self.keep == "check" and "as_of_position" in parameters
         return Keeping("for_ever" if pinned else self.keep)
+
+
+class Thin(msgspec.Struct, Generic[_Q], frozen=True):
+    """How a view of one account is read without the framework (``direct_views``)."""
+
+    query: type[_Q]
+    body: Callable[["Reader", str, _Q], Awaitable[bytes]]
 
 
 class Answer(BaseModel):
@@ -94,6 +112,33 @@ class Reader:
     async def run(self, query: Callable[[sqlalchemy.Connection], _T]) -> _T:
         """The query's answer."""
         return await self.context.reads.run(query)
+
+    async def ask(self, query: AsOfQuery, question: Callable[[Connection], _T]) -> _T:
+        """``wait``, and the answer to a question asked of the driver.
+
+        Whether anything was due is mostly looked up beside the question, in one transaction.
+
+        Raises:
+            PositionAhead: as ``wait`` says.
+        """
+        due, ledger_id, reads = self.context.due, self.ledger_id, self.context.reads
+        now = due.moment(None)
+        is_settled = query.as_of_position is not None or due.is_believed(ledger_id, now)
+        if query.min_position is not None or query.as_of is not None or is_settled:
+            await self.wait(query)
+            return await reads.ask(question)
+        seen_at = asyncio.get_running_loop().time()
+
+        def look(connection: Connection) -> _T:
+            """The answer, and what is due."""
+            due.look(connection, ledger_id, seen_at)
+            return question(connection)
+
+        found = await reads.ask(look)
+        if not due.is_due(ledger_id, now):
+            return found
+        await self.wait(query)
+        return await reads.ask(question)
 
     async def wait(self, query: Fresh) -> None:
         """Wait until the views reflect the position that the request asks for.

@@ -14,7 +14,16 @@ from ledger_core.snapshots import account_of
 from projections.balances import accounts
 from projections.history import PROJECTIONS_READ, accounts_at, accounts_valued_until
 from projections.links import linked_accounts
-from projections.reading import NOW, AsOf, Page, Reading, page_size, resolve
+from projections.reading import (
+    NOW,
+    AnyConnection,
+    AsOf,
+    Page,
+    Reading,
+    driver_of,
+    page_size,
+    resolve,
+)
 
 # As ``snapshots.account_of`` reads them: all columns but the first two.
 ACCOUNT_COLUMNS = (
@@ -95,7 +104,7 @@ EVERY = Filters()
 
 
 def balance(
-    conn: sqlalchemy.Connection,
+    conn: AnyConnection,
     ledger_id: int,
     account_id: str,
     *,
@@ -184,9 +193,7 @@ def balances_of_ids(
     return balances_of(conn, ledger_id, reading, found, None)
 
 
-def account_at(
-    conn: sqlalchemy.Connection, ledger_id: int, reading: Reading, account_id: str
-) -> Account:
+def account_at(conn: AnyConnection, ledger_id: int, reading: Reading, account_id: str) -> Account:
     """The account of that id as it was.
 
     Raises:
@@ -198,25 +205,23 @@ def account_at(
 
 
 def accounts_of_ids(
-    conn: sqlalchemy.Connection, ledger_id: int, reading: Reading, account_ids: list[str]
+    conn: AnyConnection, ledger_id: int, reading: Reading, account_ids: list[str]
 ) -> list[Account]:
     """Those of the accounts that were open by then, as they were, by account id."""
-    rows = conn.execute(
-        select(*ACCOUNT_COLUMNS)
-        .where(
-            accounts.c.ledger_id == ledger_id,
-            accounts.c.slot == reading.slots["balances"],
-            accounts.c.account_id == func.any(account_ids),
-            accounts.c.account_no <= reading.position,
-        )
-        .order_by(accounts.c.account_id)
-    )
-    stored = [account_of(tuple(row)) for row in rows]
-    return accounts_at(conn, ledger_id, reading, stored)
+    place = (ledger_id, reading.slots["balances"], account_ids, reading.position)
+    rows = driver_of(conn).execute(_OF_IDS, place).fetchall()
+    return accounts_at(conn, ledger_id, reading, [account_of(row) for row in rows])
+
+
+_OF_IDS = (
+    f"SELECT {', '.join(column.name for column in ACCOUNT_COLUMNS)}"  # noqa: S608 - our own names
+    " FROM views.accounts WHERE ledger_id = %s AND slot = %s AND account_id = ANY(%s)"
+    " AND account_no <= %s ORDER BY account_id"
+).encode()
 
 
 def balances_of(
-    conn: sqlalchemy.Connection,
+    conn: AnyConnection,
     ledger_id: int,
     reading: Reading,
     shown: list[Account],

@@ -11,21 +11,20 @@ from datetime import date, datetime
 from typing import Any
 
 import msgspec
-import sqlalchemy
-from sqlalchemy import ColumnElement, DateTime, Table, and_, cast, func, select, true
+from sqlalchemy import ColumnElement
 
 from ledger_core import accounts as account_rules
 from ledger_core.accounts import Account, AccountEvent, AccountOpened, LimitSet
-from projections.balances import account_changes
-from projections.reading import EVENT_COLUMNS, Reading, log_events, recorded_of
-from projections.statements import held_lines, statement_lines
+from ledger_core.events import Recorded
+from projections.reading import EVENT_NAMES, AnyConnection, Reading, driver_of, recorded
+from projections.statements import held_lines
 from projections.value_dates import Days, sums, valued_until
 
 PROJECTIONS_READ = ("balances", "statements")
 
 
 def accounts_at(
-    conn: sqlalchemy.Connection, ledger_id: int, reading: Reading, stored: Sequence[Account]
+    conn: AnyConnection, ledger_id: int, reading: Reading, stored: Sequence[Account]
 ) -> list[Account]:
     """The accounts as they were at the reading's position, in the same order.
 
@@ -36,17 +35,15 @@ def accounts_at(
     if not numbers:
         return list(stored)
     folded, changes = _fold_terms(conn, ledger_id, reading, numbers)
-    posted = _last_lines(conn, ledger_id, reading, numbers, statement_lines)
-    held = _last_lines(conn, ledger_id, reading, numbers, held_lines)
-    for number, account in folded.items():
-        folded[number] = _with_sums(account, posted.get(number), held.get(number), changes[number])
+    for number, posted, held in _last_lines(conn, ledger_id, reading, numbers):
+        folded[number] = _with_sums(folded[number], posted, held, changes[number])
     if reading.asked_at is not None:
         _take_in_what_was_due(conn, ledger_id, reading, folded)
     return [folded.get(account.terms.account_no, account) for account in stored]
 
 
 def accounts_valued_until(
-    conn: sqlalchemy.Connection,
+    conn: AnyConnection,
     ledger_id: int,
     reading: Reading,
     shown: Sequence[Account],
@@ -66,45 +63,102 @@ def accounts_valued_until(
     ]
 
 
+class _Last(msgspec.Struct, frozen=True):
+    """The last line of an account: the sums after it, its place, the account's version by then."""
+
+    debits_minor: int
+    credits_minor: int
+    position: int
+    version: int
+
+
+_CHANGES = (
+    f"SELECT c.account_no, {EVENT_NAMES}"  # noqa: S608 - our own names
+    " FROM views.account_changes c"
+    " JOIN ledger.events e ON e.ledger_id = c.ledger_id AND e.position = c.position"
+    " WHERE c.ledger_id = %(ledger_id)s AND c.slot = %(balances)s"
+    " AND c.account_no = ANY(%(account_nos)s) AND c.position <= %(position)s"
+    " AND e.ledger_id = %(ledger_id)s ORDER BY c.position"
+).encode()
+_LAST_LINES = (
+    b"SELECT w.account_no,"
+    b" p.debits_after_minor::text, p.credits_after_minor::text, p.position, p.version,"
+    b" h.debits_held_after_minor::text, h.credits_held_after_minor::text, h.position, h.version"
+    b" FROM unnest(%(account_nos)s::bigint[]) AS w(account_no)"
+    b" LEFT JOIN LATERAL (SELECT * FROM views.statement_lines l"
+    b" WHERE l.ledger_id = %(ledger_id)s AND l.slot = %(statements)s"
+    b" AND l.account_no = w.account_no AND l.position <= %(position)s"
+    b" ORDER BY l.position DESC, l.line DESC LIMIT 1) p ON true"
+    b" LEFT JOIN LATERAL (SELECT * FROM views.held_lines l"
+    b" WHERE l.ledger_id = %(ledger_id)s AND l.slot = %(statements)s"
+    b" AND l.account_no = w.account_no AND l.position <= %(position)s"
+    b" ORDER BY l.position DESC LIMIT 1) h ON true"
+)
+
+
+_RELEASES = (
+    b"SELECT account_no, coalesce(sum(change_minor) FILTER (WHERE side = 'D'), 0)::text,"
+    b" coalesce(sum(change_minor) FILTER (WHERE side = 'C'), 0)::text FROM views.held_lines"
+    b" WHERE ledger_id = %(ledger_id)s AND slot = %(statements)s AND position > %(position)s"
+    b" AND due_at <= %(asked_at)s AND account_no = ANY(%(account_nos)s) GROUP BY account_no"
+)
+_DUE_LIMITS = (
+    f"SELECT c.account_no, {EVENT_NAMES}"  # noqa: S608 - our own names
+    " FROM views.account_changes c"
+    " JOIN ledger.events e ON e.ledger_id = c.ledger_id AND e.position = c.position"
+    " WHERE c.ledger_id = %(ledger_id)s AND c.slot = %(balances)s"
+    " AND c.account_no = ANY(%(account_nos)s) AND c.position > %(position)s"
+    f" AND e.ledger_id = %(ledger_id)s AND e.type = '{LimitSet.__name__}'"
+    " AND e.command_key IS NULL AND (e.data ->> 'due_at')::timestamptz <= %(asked_at)s"
+    " ORDER BY c.position"
+).encode()
+
+
 def _fold_terms(
-    conn: sqlalchemy.Connection, ledger_id: int, reading: Reading, account_nos: list[int]
+    conn: AnyConnection, ledger_id: int, reading: Reading, account_nos: list[int]
 ) -> tuple[dict[int, Account], dict[int, list[int]]]:
     """The accounts folded from their own events alone, and where those stand."""
-    rows = conn.execute(
-        select(account_changes.c.account_no, *EVENT_COLUMNS)
-        .join(
-            log_events,
-            and_(
-                log_events.c.ledger_id == account_changes.c.ledger_id,
-                log_events.c.position == account_changes.c.position,
-            ),
-        )
-        .where(
-            account_changes.c.ledger_id == ledger_id,
-            account_changes.c.slot == reading.slots["balances"],
-            account_changes.c.account_no == func.any(account_nos),
-            account_changes.c.position <= reading.position,
-            log_events.c.ledger_id == ledger_id,
-        )
-        .order_by(account_changes.c.position)
-    )
+    rows = driver_of(conn).execute(_CHANGES, _wanted(ledger_id, reading, account_nos))
     folded: dict[int, Account] = {}
     changes: dict[int, list[int]] = {}
-    for row in rows:
-        item = recorded_of(row)
-        changes.setdefault(row.account_no, []).append(item.position)
+    for number, *values in rows.fetchall():
+        item = recorded(*values)
+        changes.setdefault(number, []).append(item.position)
         if isinstance(item.event, AccountOpened):
-            folded[row.account_no] = account_rules.opened(
-                item.event, item.position, item.recorded_at
-            )
+            folded[number] = account_rules.opened(item.event, item.position, item.recorded_at)
         elif isinstance(item.event, AccountEvent):
-            folded[row.account_no] = account_rules.evolve(
-                folded[row.account_no], item.event, item.position
-            )
+            folded[number] = account_rules.evolve(folded[number], item.event, item.position)
     return folded, changes
 
 
-def _with_sums(account: Account, posted: Any, held: Any, changes: list[int]) -> Account:  # noqa: ANN401 - rows
+def _last_lines(
+    conn: AnyConnection, ledger_id: int, reading: Reading, account_nos: list[int]
+) -> list[tuple[int, _Last | None, _Last | None]]:
+    """The last line, and the last change of what is held, of each account up to the reading."""
+    rows = driver_of(conn).execute(_LAST_LINES, _wanted(ledger_id, reading, account_nos))
+    return [(row[0], _last(row[1:5]), _last(row[5:9])) for row in rows.fetchall()]
+
+
+def _last(values: Sequence[Any]) -> _Last | None:
+    """A last line, if there is one."""
+    debits, credits_, position, version = values
+    return None if position is None else _Last(int(debits), int(credits_), position, version)
+
+
+def _wanted(ledger_id: int, reading: Reading, account_nos: list[int]) -> dict[str, object]:
+    """Which accounts are asked about, and when."""
+    return {
+        "ledger_id": ledger_id,
+        **reading.slots,
+        "account_nos": account_nos,
+        "position": reading.position,
+        "asked_at": reading.asked_at,
+    }
+
+
+def _with_sums(
+    account: Account, posted: _Last | None, held: _Last | None, changes: list[int]
+) -> Account:
     """The account folded from its terms, with the sums after its last lines.
 
     Its version is that of the newer line, and grew by each change of its terms after that.
@@ -112,14 +166,14 @@ def _with_sums(account: Account, posted: Any, held: Any, changes: list[int]) -> 
     if posted is not None:
         account = msgspec.structs.replace(
             account,
-            debits_posted_minor=int(posted.debits_after_minor),
-            credits_posted_minor=int(posted.credits_after_minor),
+            debits_posted_minor=posted.debits_minor,
+            credits_posted_minor=posted.credits_minor,
         )
     if held is not None:
         account = msgspec.structs.replace(
             account,
-            debits_held_minor=int(held.debits_held_after_minor),
-            credits_held_minor=int(held.credits_held_after_minor),
+            debits_held_minor=held.debits_minor,
+            credits_held_minor=held.credits_minor,
         )
     lines = [line for line in (posted, held) if line is not None]
     if not lines:
@@ -134,18 +188,17 @@ def _with_sums(account: Account, posted: Any, held: Any, changes: list[int]) -> 
 
 
 def _take_in_what_was_due(
-    conn: sqlalchemy.Connection, ledger_id: int, reading: Reading, folded: dict[int, Account]
+    conn: AnyConnection, ledger_id: int, reading: Reading, folded: dict[int, Account]
 ) -> None:
     """Change the accounts by what fell due by the time asked about, and was recorded later.
 
     Versions and last positions stay those of what had been recorded.
     """
-    for row in _due_limits(conn, ledger_id, reading, list(folded)):
-        event = recorded_of(row).event
-        if isinstance(event, LimitSet):
-            account = folded[row.account_no]
-            changed = account_rules.evolve(account, event, row.position)
-            folded[row.account_no] = msgspec.structs.replace(account, terms=changed.terms)
+    for number, item in _due_limits(conn, ledger_id, reading, list(folded)):
+        if isinstance(item.event, LimitSet):
+            account = folded[number]
+            changed = account_rules.evolve(account, item.event, item.position)
+            folded[number] = msgspec.structs.replace(account, terms=changed.terms)
     for number, (debits_minor, credits_minor) in _due_releases(
         conn, ledger_id, reading, list(folded)
     ).items():
@@ -170,87 +223,22 @@ def recorded_late(
 
 
 def _due_releases(
-    conn: sqlalchemy.Connection, ledger_id: int, reading: Reading, account_nos: list[int]
+    conn: AnyConnection, ledger_id: int, reading: Reading, account_nos: list[int]
 ) -> Mapping[int, tuple[int, int]]:
     """By how much less was held on each side of accounts, as holds had expired."""
     if reading.asked_at is None:
         return {}
-    change = held_lines.c.change_minor
-    rows = conn.execute(
-        select(
-            held_lines.c.account_no,
-            func.coalesce(func.sum(change).filter(held_lines.c.side == "D"), 0).label("debits"),
-            func.coalesce(func.sum(change).filter(held_lines.c.side == "C"), 0).label("credits"),
-        )
-        .where(
-            *recorded_late(ledger_id, reading, reading.asked_at),
-            held_lines.c.account_no == func.any(account_nos),
-        )
-        .group_by(held_lines.c.account_no)
-    )
-    return {row.account_no: (int(row.debits), int(row.credits)) for row in rows}
+    rows = driver_of(conn).execute(_RELEASES, _wanted(ledger_id, reading, account_nos))
+    return {row[0]: (int(row[1]), int(row[2])) for row in rows.fetchall()}
 
 
 def _due_limits(
-    conn: sqlalchemy.Connection, ledger_id: int, reading: Reading, account_nos: list[int]
-) -> Sequence[Any]:
+    conn: AnyConnection, ledger_id: int, reading: Reading, account_nos: list[int]
+) -> list[tuple[int, Recorded]]:
     """The limits that had come into force, in order.
 
     A limit that somebody set has a key, and counts from when it was set; one that the ledger put
     into force on its day has none.
     """
-    return conn.execute(
-        select(account_changes.c.account_no, *EVENT_COLUMNS)
-        .join(
-            log_events,
-            and_(
-                log_events.c.ledger_id == account_changes.c.ledger_id,
-                log_events.c.position == account_changes.c.position,
-            ),
-        )
-        .where(
-            account_changes.c.ledger_id == ledger_id,
-            account_changes.c.slot == reading.slots["balances"],
-            account_changes.c.account_no == func.any(account_nos),
-            account_changes.c.position > reading.position,
-            log_events.c.ledger_id == ledger_id,
-            log_events.c.type == LimitSet.__name__,
-            log_events.c.command_key.is_(None),
-            cast(log_events.c.data["due_at"].as_string(), DateTime(timezone=True))
-            <= reading.asked_at,
-        )
-        .order_by(account_changes.c.position)
-    ).all()
-
-
-def _last_lines(
-    conn: sqlalchemy.Connection,
-    ledger_id: int,
-    reading: Reading,
-    account_nos: list[int],
-    table: Table,
-) -> dict[int, Any]:
-    """The last line of each account up to the reading's position, by account number."""
-    wanted = (
-        func.unnest(sqlalchemy.cast(account_nos, _NUMBERS))
-        .table_valued("account_no")
-        .render_derived()
-    )
-    last = (
-        select(table)
-        .where(
-            table.c.ledger_id == ledger_id,
-            table.c.slot == reading.slots["statements"],
-            table.c.account_no == wanted.c.account_no,
-            table.c.position <= reading.position,
-        )
-        .order_by(*(column.desc() for column in table.primary_key if column.name in _PLACE))
-        .limit(1)
-        .lateral("last")
-    )
-    rows = conn.execute(select(last).select_from(wanted.join(last, true())))
-    return {row.account_no: row for row in rows}
-
-
-_PLACE = ("position", "line")
-_NUMBERS = sqlalchemy.ARRAY(sqlalchemy.BigInteger)
+    rows = driver_of(conn).execute(_DUE_LIMITS, _wanted(ledger_id, reading, account_nos))
+    return [(number, recorded(*values)) for number, *values in rows.fetchall()]

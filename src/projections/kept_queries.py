@@ -19,15 +19,16 @@ from projections.kept import kept
 from projections.reading import (
     EVENT_COLUMNS,
     NOW,
+    AnyConnection,
     AsOf,
     Page,
     Reading,
+    driver_of,
     log_events,
     page_size,
     recorded_of,
     resolve,
 )
-from projections.tables import projections
 
 PROJECTIONS_READ = ("kept", "event_tags")
 SCANNED_MAX = 5_000
@@ -115,24 +116,18 @@ def kept_items(  # noqa: PLR0913 - which states, which moment, which page
     )
 
 
-def next_due(conn: sqlalchemy.Connection, ledger_id: int) -> datetime | None:
+def next_due(conn: AnyConnection, ledger_id: int) -> datetime | None:
     """When the next of the kept states falls due that nothing was recorded of yet."""
-    slot = (
-        select(projections.c.slot)
-        .where(
-            projections.c.ledger_id == ledger_id,
-            projections.c.name == "kept",
-            projections.c.live,
-        )
-        .scalar_subquery()
-    )
-    due_at: datetime | None = conn.execute(
-        select(kept.c.due_at)
-        .where(kept.c.ledger_id == ledger_id, kept.c.slot == slot, kept.c.due_at.is_not(None))
-        .order_by(kept.c.due_at)
-        .limit(1)
-    ).scalar()
-    return due_at
+    row = driver_of(conn).execute(_NEXT_DUE, {"ledger_id": ledger_id}).fetchone()
+    return None if row is None else row[0]
+
+
+_NEXT_DUE = (
+    b"SELECT k.due_at FROM views.kept k WHERE k.ledger_id = %(ledger_id)s"
+    b" AND k.slot = (SELECT p.slot FROM views.projections p"
+    b" WHERE p.ledger_id = %(ledger_id)s AND p.live AND p.name = 'kept')"
+    b" AND k.due_at IS NOT NULL ORDER BY k.due_at LIMIT 1"
+)
 
 
 def states_at(

@@ -4,24 +4,24 @@ The lines that count from their booking date come in one order on both axes; the
 (``value_dates``) have an index of their own, and are merged with those. Knows no balances.
 """
 
-from datetime import date
-from typing import Any, Literal
+from datetime import date, datetime
+from typing import Literal, NamedTuple
 
 import msgspec
-import sqlalchemy
-from sqlalchemy import ColumnElement, and_, not_, select, true, tuple_
 
 from ledger_core.accounts import Account
-from projections.reading import Reading
-from projections.statements import statement_lines
+from projections.reading import AnyConnection, Reading, driver_of
 from projections.value_dates import (
     DATED,
+    Condition,
     Days,
     Place,
+    all_of,
     booked_before,
     booked_from,
+    compared,
     in_period,
-    row_of,
+    none_of,
 )
 
 Axis = Literal["booking", "value_date"]
@@ -40,6 +40,31 @@ class Period(msgspec.Struct, frozen=True):
 EVER = Period(None, None)
 
 
+class Row(NamedTuple):
+    """A line as it is stored; amounts as text."""
+
+    position: int
+    line: int
+    recorded_at: datetime
+    value_date: date
+    side: str
+    amount_minor: str
+    debits_after_minor: str
+    credits_after_minor: str
+    kind: str
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether the line counts from another day than that on which it was booked."""
+        return self.value_date != self.recorded_at.date()
+
+
+_COLUMNS = (
+    "l.position, l.line, l.recorded_at, l.value_date, l.side, l.amount_minor::text,"
+    " l.debits_after_minor::text, l.credits_after_minor::text, l.kind"
+)
+
+
 class Order(msgspec.Struct, frozen=True):
     """In which order a statement's lines come."""
 
@@ -47,33 +72,31 @@ class Order(msgspec.Struct, frozen=True):
     newest_first: bool
 
     @property
-    def place(self) -> Any:  # noqa: ANN401 - SQLAlchemy's type of a row of columns
-        """The place of a line, as SQL compares it."""
-        lines = statement_lines.c
-        booked = (lines.position, lines.line)
-        return tuple_(*booked) if self.axis == "booking" else tuple_(lines.value_date, *booked)
-
-    @property
-    def booked_columns(self) -> list[ColumnElement[Any]]:
+    def booked(self) -> str:
         """What to order those lines by that count from their booking date."""
-        return self._directed(statement_lines.c.position, statement_lines.c.line)
+        return self._directed("l.position", "l.line")
 
     @property
-    def dated_columns(self) -> list[ColumnElement[Any]]:
+    def dated(self) -> str:
         """What to order the other lines by, so that it is their own index that is read.
 
         In booking order it takes the "+ 0": the key's index has that order, with all lines in it.
         """
-        lines = statement_lines.c
         if self.axis == "booking":
-            return self._directed(lines.position + 0, lines.line)
-        return self._directed(lines.value_date, lines.position, lines.line)
+            return self._directed("l.position + 0", "l.line")
+        return self._directed("l.value_date", "l.position", "l.line")
 
-    def _directed(self, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+    def after(self, key: LineKey) -> Condition:
+        """The lines that come after a place."""
+        booked = "l.position, l.line"
+        columns = booked if self.axis == "booking" else f"l.value_date, {booked}"
+        return compared(columns, "<" if self.newest_first else ">", *key)
+
+    def _directed(self, *columns: str) -> str:
         """The columns, upwards or downwards."""
-        return [column.desc() for column in columns] if self.newest_first else list(columns)
+        return ", ".join(f"{column} DESC" if self.newest_first else column for column in columns)
 
-    def key_of(self, row: Any) -> LineKey:  # noqa: ANN401 - a row of the lines
+    def key_of(self, row: Row) -> LineKey:
         """The place of a line that was read."""
         if self.axis == "booking":
             return row.position, row.line
@@ -116,63 +139,74 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 def page_of(  # noqa: PLR0913, PLR0917 - which lines, which page
-    conn: sqlalchemy.Connection,
+    conn: AnyConnection,
     ledger_id: int,
     reading: Reading,
     asked: Asked,
     after: LineKey | None,
     limit: int,
-) -> list[Any]:
+) -> list[Row]:
     """The next lines, at most ``limit``.
 
     Each side of a range has one bound: of two, PostgreSQL begins at the first that is written, and
     walks from there to the other.
     """
-    order = asked.order
-    own = (
-        statement_lines.c.ledger_id == ledger_id,
-        statement_lines.c.slot == reading.slots["statements"],
-        statement_lines.c.account_no == asked.account.terms.account_no,
-    )
-    query = select(statement_lines).where(*own).limit(limit)
+    order, period = asked.order, asked.period
+    slot, account_no = reading.slots["statements"], asked.account.terms.account_no
+    own = _Own(conn, (ledger_id, slot, account_no), order, limit)
     if asked.is_booking:
         begin, end = asked.range(after, None)
-        query = query.where(booked_from(*begin), booked_before(*end))
-        return list(conn.execute(query.order_by(*order.booked_columns)))
-    first, last = asked.period.first, asked.period.last
+        return own.booked(all_of(booked_from(begin), booked_before(end)))
+    first, last = period.first, period.last
     if after is None:
         within = in_period(first, last, asked.days.end)
     else:
         if order.axis == "value_date":
             first, last = (first, None) if order.newest_first else (None, last)
-        key = row_of(*after)
-        within = and_(
-            in_period(first, last, asked.days.end),
-            order.place < key if order.newest_first else order.place > key,
-        )
-    # Their places are all in the index: only the lines shown are fetched, one by one (LATERAL),
-    # for a table that was never analysed may seem to have so few that all could be joined.
-    places = (
-        select(statement_lines.c.position, statement_lines.c.line)
-        .where(*own, DATED, within)
-        .order_by(*order.dated_columns)
-        .limit(limit)
-        .subquery()
-    )
-    one = (
-        select(statement_lines)
-        .where(
-            *own,
-            statement_lines.c.position == places.c.position,
-            statement_lines.c.line == places.c.line,
-        )
-        .limit(1)
-        .lateral()
-    )
-    rows = list(conn.execute(select(one).select_from(places.join(one, true()))))
-    rows.sort(key=order.key_of, reverse=order.newest_first)
+        within = all_of(in_period(first, last, asked.days.end), order.after(after))
+    rows = own.dated(within)
     begin, end = asked.range(after, order.key_of(rows[-1]) if len(rows) == limit else None)
     if begin < end:
-        query = query.where(booked_from(*begin), booked_before(*end), not_(DATED))
-        rows += conn.execute(query.order_by(*order.booked_columns))
+        rows += own.booked(all_of(booked_from(begin), booked_before(end), none_of(DATED)))
     return sorted(rows, key=order.key_of, reverse=order.newest_first)[:limit]
+
+
+_OWN = (
+    f"SELECT {_COLUMNS} FROM views.statement_lines l"  # noqa: S608 - our own columns
+    " WHERE l.ledger_id = %s AND l.slot = %s AND l.account_no = %s"
+)
+
+
+class _Own(msgspec.Struct, frozen=True):
+    """The lines of one account, the first of them in an order."""
+
+    conn: AnyConnection
+    account: tuple[int, int, int]
+    order: Order
+    limit: int
+
+    def booked(self, within: Condition) -> list[Row]:
+        """The first that meet a condition, in order of booking."""
+        query = f"{_OWN} AND {within.text} ORDER BY {self.order.booked} LIMIT %s"
+        return self._rows(query, *self.account, *within.values, self.limit)
+
+    def dated(self, within: Condition) -> list[Row]:
+        """The first dated lines that meet a condition.
+
+        Their places are all in the index: only the lines shown are fetched, one by one (LATERAL),
+        for a table that was never analysed may seem to have so few that all could be joined.
+        """
+        query = (
+            "SELECT one.* FROM (SELECT l.position, l.line FROM views.statement_lines l"  # noqa: S608 - our own conditions
+            " WHERE l.ledger_id = %s AND l.slot = %s AND l.account_no = %s"
+            f" AND {DATED.text} AND {within.text} ORDER BY {self.order.dated} LIMIT %s) places,"
+            f" LATERAL ({_OWN} AND l.position = places.position AND l.line = places.line LIMIT 1)"
+            " one"
+        )
+        rows = self._rows(query, *self.account, *within.values, self.limit, *self.account)
+        return sorted(rows, key=self.order.key_of, reverse=self.order.newest_first)
+
+    def _rows(self, query: str, *values: object) -> list[Row]:
+        """What the query finds."""
+        found = driver_of(self.conn).execute(query.encode(), values)
+        return [Row(*row) for row in found.fetchall()]

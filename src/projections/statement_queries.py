@@ -6,27 +6,16 @@ date it is what counts by then, as it is known at the moment asked about.
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any
 
 import msgspec
-import sqlalchemy
-from sqlalchemy import func, select
 
+from ledger_core import events
 from ledger_core.accounts import Account
 from ledger_core.journal import JournalEntryPosted, Side, entry_id_at
 from projections.balance_queries import account_at
 from projections.history import PROJECTIONS_READ
-from projections.reading import (
-    EVENT_COLUMNS,
-    NOW,
-    AsOf,
-    Reading,
-    log_events,
-    page_size,
-    recorded_of,
-    resolve,
-)
-from projections.statement_pages import Asked, Axis, LineKey, Order, Period, page_of
+from projections.reading import NOW, AnyConnection, AsOf, Reading, driver_of, page_size, resolve
+from projections.statement_pages import Asked, Axis, LineKey, Order, Period, Row, page_of
 from projections.value_dates import (
     Days,
     Part,
@@ -89,7 +78,7 @@ class StatementPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def statement(  # noqa: PLR0913 - which account and moment, which lines, which page
-    conn: sqlalchemy.Connection,
+    conn: AnyConnection,
     ledger_id: int,
     account_id: str,
     *,
@@ -154,18 +143,18 @@ def statement(  # noqa: PLR0913 - which account and moment, which lines, which p
 
 
 def entries_at(
-    conn: sqlalchemy.Connection, ledger_id: int, positions: Sequence[int]
+    conn: AnyConnection, ledger_id: int, positions: Sequence[int]
 ) -> dict[int, JournalEntryPosted]:
     """The journal entries at those positions."""
     return _entries(conn, ledger_id, list(positions))
 
 
 def _balances(
-    conn: sqlalchemy.Connection,
+    conn: AnyConnection,
     ledger_id: int,
     reading: Reading,
     asked: Asked,
-    lowest: Any,  # noqa: ANN401 - a row of the lines
+    lowest: Row | None,
 ) -> tuple[int, int, int]:
     """Balances of the account: before the period, before the page's lowest line, after the period.
 
@@ -184,7 +173,11 @@ def _balances(
         parts["before"] = (
             booked_before_line(days, period.first, period.last, place)
             if asked.order.axis == "booking"
-            else valued_before_line(days, lowest.value_date, place)
+            else valued_before_line(
+                lowest.value_date,
+                place,
+                days.within(lowest.value_date, place) if lowest.is_dated else place,
+            )
         )
     number = account.terms.account_no
     found = sums(conn, ledger_id, reading, [number], list(parts.values()))
@@ -200,7 +193,7 @@ def _balances(
     return opening_minor, before_minor, closing_minor
 
 
-def _balance_before(account: Account, lowest: Any) -> int:  # noqa: ANN401 - a row of the lines
+def _balance_before(account: Account, lowest: Row | None) -> int:
     """The balance before a line, from the sums after it."""
     if lowest is None:
         return account.posted_minor
@@ -211,23 +204,28 @@ def _balance_before(account: Account, lowest: Any) -> int:  # noqa: ANN401 - a r
 
 
 def _entries(
-    conn: sqlalchemy.Connection, ledger_id: int, positions: list[int]
+    conn: AnyConnection, ledger_id: int, positions: list[int]
 ) -> dict[int, JournalEntryPosted]:
     """The journal entries at those positions."""
-    rows = conn.execute(
-        select(*EVENT_COLUMNS).where(
-            log_events.c.ledger_id == ledger_id, log_events.c.position == func.any(positions)
-        )
-    )
-    recorded = [recorded_of(row) for row in rows]
-    return {
-        item.position: item.event for item in recorded if isinstance(item.event, JournalEntryPosted)
-    }
+    found: dict[int, JournalEntryPosted] = {}
+    for position, kind, version, data in (
+        driver_of(conn).execute(_EVENTS, (ledger_id, positions)).fetchall()
+    ):
+        event = events.decode(kind, version, data)
+        if isinstance(event, JournalEntryPosted):
+            found[position] = event
+    return found
+
+
+_EVENTS = (
+    b"SELECT position, type, version, data FROM ledger.events"
+    b" WHERE ledger_id = %s AND position = ANY(%s)"
+)
 
 
 def _line(
     account: Account,
-    row: Any,  # noqa: ANN401 - a row of the lines
+    row: Row,
     entry: JournalEntryPosted,
     balance_minor: int,
 ) -> StatementLine:

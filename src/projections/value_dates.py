@@ -7,41 +7,42 @@ of time, so what came before one of them is the sum after the line before it. On
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
 
 import msgspec
-import sqlalchemy
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Date,
-    DateTime,
-    and_,
-    cast,
-    func,
-    literal_column,
-    not_,
-    select,
-    true,
-    tuple_,
-    union_all,
-)
 
 from ledger_core.accounts import Account
-from projections.reading import Reading, position_before
-from projections.statements import statement_lines
+from projections.reading import AnyConnection, Reading, driver_of, position_before
 
 Place = tuple[int, int]
 """Position and line: where a line stands in the order of booking."""
 
-_lines = statement_lines.c
 _DAY = timedelta(days=1)
-_NUMBERS = sqlalchemy.ARRAY(BigInteger)
 
+
+class Condition(msgspec.Struct, frozen=True):
+    """What lines, called ``l``, are to meet: its text, and the values for its places.
+
+    ``opposite`` is the text for the other lines: no index is searched for what is ``NOT`` so.
+    """
+
+    text: str
+    opposite: str
+    values: tuple[object, ...] = ()
+
+
+_OPPOSITES = {"<": ">=", ">": "<=", "<=": ">", ">=": "<"}
+
+
+def compared(columns: str, operator: str, *values: object) -> Condition:
+    """The lines whose columns compare so with the values, the first first."""
+    places = ", ".join("%s" for _ in values)
+    opposite = f"({columns}) {_OPPOSITES[operator]} ({places})"
+    return Condition(f"({columns}) {operator} ({places})", opposite, values)
+
+
+_BOOKED_ON = "(timezone('UTC', l.recorded_at))::date"
 # In the very words of the index on these lines.
-DATED: ColumnElement[bool] = _lines.value_date != cast(
-    func.timezone(literal_column("'UTC'"), _lines.recorded_at, type_=DateTime()), Date
-)
+DATED = Condition(f"l.value_date <> {_BOOKED_ON}", f"l.value_date = {_BOOKED_ON}")
 """The lines that count from another day than that on which they were booked."""
 
 
@@ -66,13 +67,13 @@ class Part(msgspec.Struct, frozen=True):
 
     first: Place | None
     end: Place
-    dated: ColumnElement[bool]
+    dated: Condition
 
 
 class Days:
     """Where the days of the log begin, as far as it was known at a reading."""
 
-    def __init__(self, conn: sqlalchemy.Connection, ledger_id: int, reading: Reading) -> None:
+    def __init__(self, conn: AnyConnection, ledger_id: int, reading: Reading) -> None:
         """Look nothing up yet."""
         self._conn = conn
         self._ledger_id = ledger_id
@@ -107,18 +108,21 @@ class Days:
 
 def valued_until(days: Days, value_date: date) -> Part:
     """The lines that count by the end of a day."""
-    return Part(None, days.after(value_date), _lines.value_date <= value_date)
+    return Part(None, days.after(value_date), compared("l.value_date", "<=", value_date))
 
 
 def valued_before(days: Days, value_date: date) -> Part:
     """The lines that count before a day."""
-    return Part(None, days.begin(value_date), _lines.value_date < value_date)
+    return Part(None, days.begin(value_date), compared("l.value_date", "<", value_date))
 
 
-def valued_before_line(days: Days, value_date: date, place: Place) -> Part:
-    """The lines that come before one by value date, and on its day by booking."""
-    found = tuple_(_lines.value_date, _lines.position, _lines.line)
-    return Part(None, days.within(value_date, place), found < row_of(value_date, *place))
+def valued_before_line(value_date: date, place: Place, booked: Place) -> Part:
+    """The lines that come before one by value date, and on its day by booking.
+
+    ``booked`` is where it stands among those that count from their booking date.
+    """
+    before = compared("l.value_date, l.position, l.line", "<", value_date, *place)
+    return Part(None, booked, before)
 
 
 def booked_before_line(days: Days, first: date | None, last: date | None, place: Place) -> Part:
@@ -128,33 +132,40 @@ def booked_before_line(days: Days, first: date | None, last: date | None, place:
     return Part(begin, end if begin is None else max(begin, end), in_period(first, last, place))
 
 
-def in_period(first: date | None, last: date | None, end: Place) -> ColumnElement[bool]:
+def in_period(first: date | None, last: date | None, end: Place) -> Condition:
     """The lines booked before a place that count from one day to another, inclusive."""
-    conditions = [booked_before(*end)]
+    conditions = [booked_before(end)]
     if first is not None:
-        conditions.append(_lines.value_date >= first)
+        conditions.append(compared("l.value_date", ">=", first))
     if last is not None:
-        conditions.append(_lines.value_date <= last)
-    return and_(*conditions)
+        conditions.append(compared("l.value_date", "<=", last))
+    return all_of(*conditions)
 
 
-def booked_before(position: object, line: object) -> ColumnElement[bool]:
+def booked_before(place: Place) -> Condition:
     """The lines booked before a place."""
-    return tuple_(_lines.position, _lines.line) < row_of(position, line)
+    return compared("l.position, l.line", "<", *place)
 
 
-def booked_from(position: object, line: object) -> ColumnElement[bool]:
+def booked_from(place: Place) -> Condition:
     """The lines booked at a place or after it."""
-    return tuple_(_lines.position, _lines.line) >= row_of(position, line)
+    return compared("l.position, l.line", ">=", *place)
 
 
-def row_of(*values: object) -> ColumnElement[Any]:
-    """A row of values, as SQL compares places."""
-    return tuple_(*values)
+def all_of(*conditions: Condition) -> Condition:
+    """The lines that meet each of the conditions."""
+    text = " AND ".join(condition.text for condition in conditions)
+    values = tuple(value for condition in conditions for value in condition.values)
+    return Condition(text, f"NOT ({text})", values)
+
+
+def none_of(condition: Condition) -> Condition:
+    """The lines that do not meet the condition."""
+    return Condition(condition.opposite, condition.text, condition.values)
 
 
 def sums(
-    conn: sqlalchemy.Connection,
+    conn: AnyConnection,
     ledger_id: int,
     reading: Reading,
     account_nos: Sequence[int],
@@ -181,49 +192,34 @@ def sums(
     return found
 
 
+_BEFORE = (
+    b"SELECT w.account_no, b.position, b.line,"
+    b" p.debits_after_minor::text, p.credits_after_minor::text"
+    b" FROM unnest(%s::bigint[]) AS w(account_no)"
+    b" CROSS JOIN unnest(%s::bigint[], %s::bigint[]) AS b(position, line)"
+    b" CROSS JOIN LATERAL (SELECT * FROM views.statement_lines l"
+    b" WHERE l.ledger_id = %s AND l.slot = %s AND l.account_no = w.account_no"
+    b" AND (l.position, l.line) < (b.position, b.line)"
+    b" ORDER BY l.position DESC, l.line DESC LIMIT 1) p"
+)
+
+
 def _sums_before(
-    conn: sqlalchemy.Connection,
+    conn: AnyConnection,
     ledger_id: int,
     reading: Reading,
     account_nos: Sequence[int],
     places: Sequence[Place],
 ) -> dict[tuple[int, Place], Sums]:
     """The sums after the last line before each place, by account number and place."""
-    wanted = (
-        func.unnest(sqlalchemy.cast(list(account_nos), _NUMBERS))
-        .table_valued("account_no", name="wanted")
-        .render_derived()
-    )
-    before = (
-        func.unnest(
-            sqlalchemy.cast([position for position, _ in places], _NUMBERS),
-            sqlalchemy.cast([line for _, line in places], _NUMBERS),
-        )
-        .table_valued("position", "line", name="before")
-        .render_derived()
-    )
-    last = (
-        select(_lines.debits_after_minor, _lines.credits_after_minor)
-        .where(
-            _lines.ledger_id == ledger_id,
-            _lines.slot == reading.slots["statements"],
-            _lines.account_no == wanted.c.account_no,
-            booked_before(before.c.position, before.c.line),
-        )
-        .order_by(_lines.position.desc(), _lines.line.desc())
-        .limit(1)
-        .lateral("last")
-    )
-    rows = conn.execute(
-        select(wanted.c.account_no, before.c.position, before.c.line, last).select_from(
-            wanted.join(before, true()).join(last, true())
-        )
-    )
+    positions, lines = [place[0] for place in places], [place[1] for place in places]
+    wanted = (list(account_nos), positions, lines, ledger_id, reading.slots["statements"])
+    rows = driver_of(conn).execute(_BEFORE, wanted).fetchall()
     return {(row[0], (row[1], row[2])): Sums(int(row[3]), int(row[4])) for row in rows}
 
 
 def _sums_of_dated(
-    conn: sqlalchemy.Connection,
+    conn: AnyConnection,
     ledger_id: int,
     reading: Reading,
     account_nos: Sequence[int],
@@ -234,30 +230,30 @@ def _sums_of_dated(
     Only what is in one of both and not in the other is added up; each half reads a stretch of the
     index of its own.
     """
-    halves = []
+    own = "l.ledger_id = %s AND l.slot = %s AND l.account_no = ANY(%s)"
+    whose = (ledger_id, reading.slots["statements"], list(account_nos))
+    known = compared("l.position", "<=", reading.position)
+    halves: list[str] = []
+    values: list[object] = []
     for number, part in enumerate(parts):
-        ranged = booked_before(*part.end)
+        ranged = booked_before(part.end)
         if part.first is not None:
-            ranged = and_(booked_from(*part.first), ranged)
+            ranged = all_of(booked_from(part.first), ranged)
         for sign, condition in (
-            (1, and_(part.dated, not_(ranged), _lines.position <= reading.position)),
+            ("", all_of(part.dated, none_of(ranged), known)),
             # What is in the range was known: another bound would be the one that is begun at.
-            (-1, and_(not_(part.dated), ranged)),
+            ("-", all_of(none_of(part.dated), ranged)),
         ):
-            amount = sign * func.sum(_lines.amount_minor)
+            half = all_of(DATED, condition)
             halves.append(
-                select(literal_column(str(number)), _lines.account_no, _lines.side, amount)
-                .where(
-                    _lines.ledger_id == ledger_id,
-                    _lines.slot == reading.slots["statements"],
-                    _lines.account_no == func.any(list(account_nos)),
-                    DATED,
-                    condition,
-                )
-                .group_by(_lines.account_no, _lines.side)
+                f"SELECT {number}, l.account_no, l.side, ({sign}sum(l.amount_minor))::text"  # noqa: S608 - our own conditions
+                f" FROM views.statement_lines l WHERE {own} AND {half.text}"
+                " GROUP BY l.account_no, l.side"
             )
+            values += (*whose, *half.values)
     found: dict[tuple[int, int, str], int] = {}
-    for number, account_no, side, minor in conn.execute(union_all(*halves)):
+    rows = driver_of(conn).execute(" UNION ALL ".join(halves).encode(), values).fetchall()
+    for number, account_no, side, minor in rows:
         key = (number, account_no, side)
         found[key] = found.get(key, 0) + int(minor)
     return found

@@ -18,8 +18,8 @@ from tests.strategies import CURRENCIES, account_types, ids, one_line_text
 from api import balance_reads
 from api.balance_reads import BalanceReads, BalanceText
 from api.context import Context
-from api.direct_views import find
-from api.edge import Trace, failure_response
+from api.direct_views import DirectViews, find
+from api.edge import Direct, Edge, Trace, failure_response
 from api.exchange import Headers
 from api.key_ring import Caller
 from api.wire import Receive, Scope, Send
@@ -28,23 +28,32 @@ from ledger_core.log import Connection
 if TYPE_CHECKING:
     from api.app import Application
 
-# Says what is said without it, and is no longer the plain form.
-NOT_PLAIN = "?wait_s=5"
+AXES = ("booking", "value_date")
 
 
-def _both(bank: Bank, path: str, **headers: str) -> tuple[Response, Response]:
+class _Nothing(DirectViews):
+    """No view is read without the framework."""
+
+    def __call__(self, _path: str, _query: bytes) -> None:
+        """None."""
+
+
+def _both(bank: Bank, path: str, role: str = "admin", **headers: str) -> tuple[Response, Response]:
     """The answers of the thin way and of the framework's."""
-    sent = bank.headers(**headers)
+    sent = bank.headers(role, **headers)
+    app = cast("Application", bank.client.app)
+    context = app.state.context
+    framework = Edge(app.routed, context, Direct({}, {}, _Nothing(context, app.routed)), {})
     return (
         bank.client.get(path, headers=sent),
-        bank.client.get(path + NOT_PLAIN, headers=sent),
+        TestClient(framework).get(path, headers=sent),
     )
 
 
 def _shown(answer: Response) -> tuple[int, bytes, list[tuple[str, str]]]:
     """What an answer is, but for what names the request."""
     headers = [item for item in answer.headers.multi_items() if item[0] != "x-request-id"]
-    return answer.status_code, answer.content, headers
+    return answer.status_code, _unnamed(answer.content), headers
 
 
 def _assert_same(bank: Bank, path: str, status: int = 200) -> None:
@@ -112,9 +121,79 @@ def test_both_ways_answer_the_same_about_any_account(  # noqa: PLR0913, PLR0917 
     _assert_same(bank, f"{address}/balance")
 
 
+DAYS = ("2026-01-31", "2024-02-10", "2024-1-1", "")
+ASKED = {
+    "limit": ("1", "2", "1000", "0", "+1", "x"),
+    "order": ("newest_first", "oldest_first", "newest"),
+    "axis": ("value_date", "booking", "Booking"),
+    "from_date": DAYS,
+    "to_date": DAYS,
+    "value_date": DAYS,
+    "as_of": ("2024-01-01T00:00:00Z", "2999-01-01T00:00:00%2B01:00", "2024-01-01", "now"),
+    "as_of_position": ("0", "1", "4", "6", "99", "-1", "%36"),
+    "min_position": ("1", "99", "x"),
+    "wait_s": ("0", "0.01", "-1", "nan", "x"),
+    "cursor": ("next", "x", ""),
+    "more": ("1",),
+}
+_parameters = st.sampled_from(sorted(ASKED)).flatmap(
+    lambda name: st.tuples(st.just(name), st.sampled_from(ASKED[name]))
+)
+
+
+@settings(max_examples=60)
+@given(
+    end=st.sampled_from(["/statement", "/statement", "/balance"]),
+    name=st.sampled_from(["a", "a", "a", "b", "none", "%00"]),
+    parameters=st.lists(_parameters, max_size=4),
+    role=st.sampled_from(["reader", "admin"]),
+)
+def test_both_ways_answer_the_same_to_any_question(
+    bank: Bank, end: str, name: str, parameters: list[tuple[str, str]], role: str
+) -> None:
+    """Well formed or not, byte for byte: pages, periods, moments, cursors, refusals."""
+    _with_lines(bank)
+    path = f"/v1/accounts/{name}{end}?wait_s=0&"
+    if any(given == "wait_s" for given, _ in parameters):
+        path = f"/v1/accounts/{name}{end}?"
+    others = "&".join(f"{given}={value}" for given, value in parameters if given != "cursor")
+    path += others
+    if ("cursor", "next") in parameters:
+        page = bank.client.get(path, headers=bank.headers(role)).json()
+        path += f"&cursor={page.get('next', '')}"
+    else:
+        path += "".join(f"&cursor={value}" for given, value in parameters if given == "cursor")
+    thin, framework = _both(bank, path, role)
+    assert _shown(thin) == _shown(framework), path
+    tag = thin.headers.get("etag")
+    if tag is not None:
+        thin, framework = _both(bank, path, role, **{"If-None-Match": tag})
+        assert thin.status_code == 304
+        assert _shown(thin) == _shown(framework), path
+
+
+def _with_lines(bank: Bank) -> None:
+    """Have accounts whose postings count from different days, unless they are there."""
+    if bank.post("/v1/accounts", {"account_id": "a", "currency": "EUR"}).status_code == 409:
+        return
+    bank.open("b", 1)
+    for number, day in enumerate((None, "2024-02-10", None, "2026-01-31", "2024-02-09")):
+        body = {"account_id": "a", "amount": str(number + 1), "currency": "EUR", "value_date": day}
+        assert bank.post("/v1/deposits", body).status_code == 201
+    bank.catch_up()
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [
+        ("/v1/accounts/statement/statement", 200),
+        ("/v1/accounts/statement/balance?as_of_position=9", 200),
+        ("/v1/accounts/totals/statement", 200),
+        ("/v1/accounts/a%2Fb/statement?limit=1", 200),
+        ("/v1/accounts/a/statement/", 404),
+        ("/v1/accounts/a/statement?", 404),
+        ("/v1/accounts/%FF/statement", 422),
+        ("/v1/accounts/a%2Fb/statement?limit=1&limit=1", 422),
         ("/v1/accounts/none/balance", 404),
         ("/v1/accounts/none", 404),
         ("/v1/accounts/%00/balance", 422),
@@ -132,7 +211,7 @@ def test_both_ways_answer_the_same_about_any_account(  # noqa: PLR0913, PLR0917 
 )
 def test_both_ways_take_an_address_for_the_same(bank: Bank, path: str, status: int) -> None:
     """What is no account's is refused in the same words; names that look like addresses work."""
-    for name in ("balance", "totals", "a/b"):
+    for name in ("balance", "totals", "a/b", "statement"):
         bank.open(name, 5)
     bank.catch_up()
     thin, framework = _both(bank, path)
@@ -179,6 +258,8 @@ def test_what_is_plain_needs_nothing_of_the_framework(own_bank: Bank, superuser_
         bank.open(name, 10 + number)
     bank.catch_up()
     paths = [f"/v1/accounts/{name}/balance" for name in names]
+    paths += [f"{path}?as_of_position=17" for path in paths]
+    paths += [f"/v1/accounts/{name}/statement?axis={axis}" for name in names for axis in AXES]
     expected = [bank.client.get(path, headers=bank.headers()).content for path in paths]
     sent = bank.headers()["Authorization"].encode()
 
@@ -208,8 +289,14 @@ def test_what_is_plain_needs_nothing_of_the_framework(own_bank: Bank, superuser_
     context.close()
 
 
+QUERIES = ("", "?limit=1", "?value_date=2024-01-01", "?as_of_position=1", "?wait_s=1&wait_s=1")
+
+
 @pytest.mark.parametrize("name", ["a", "none", "a%2Fb", "%00"])
-@pytest.mark.parametrize("end", ["", "/balance"])
+@pytest.mark.parametrize(
+    "end",
+    ["", "/balance", *(f"/statement{asked}" for asked in QUERIES), "/balance?as_of_position=1"],
+)
 @pytest.mark.parametrize("known", [None, b"*", b'"other"'])
 def test_without_a_task_the_answer_is_the_same(
     bank: Bank, shared_client: TestClient, name: str, end: str, known: bytes | None
@@ -237,6 +324,8 @@ def test_without_a_task_the_answer_is_the_same(
             return await exchange.future
         finally:
             context.close()
+            template = "/v1/accounts/{account_id}" + end.partition("?")[0]
+            assert exchange.trace.route == template
 
     status, body, found = asyncio.run(answer())
     assert (status, _unnamed(body)) == (expected.status_code, _unnamed(expected.content))

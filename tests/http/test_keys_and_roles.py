@@ -129,7 +129,7 @@ def test_no_request_waits_for_a_key_that_is_in_use(bank: Bank) -> None:
 
     async def use() -> int:
         """Use the key for two seconds, then revoke it; how often it was known without waiting."""
-        reads = Reads(bank.runtime.engine)
+        reads = Reads(bank.runtime.engine, lambda: bank.runtime.connect("ledger_reader"))
         ring = KeyRing(reads, SECRET)
         assert ring.remembered(header) is None
         await ring.caller([(b"authorization", header)])

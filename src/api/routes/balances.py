@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import Field
 
+from api.balance_reads import text_of
 from api.parameters import DatedQuery, MetadataQuery, Page
 from api.views import (
     Answer,
@@ -18,6 +19,7 @@ from api.views import (
     Reader,
     ReaderOf,
     Reflecting,
+    Thin,
     ViewRoute,
     moment,
     plain,
@@ -116,16 +118,26 @@ async def read_balance(reader: Reader, account_id: str, query: DatedQuery) -> Ba
     The tag stands for everything of the account. `position` only says how fresh the answer is, and
     a header says it where nothing else has changed.
     """
-    await reader.wait(query)
+    return balance_answer(await _found(reader, account_id, query))
+
+
+async def balance_body(reader: Reader, account_id: str, query: DatedQuery) -> bytes:
+    """The same, as it is sent."""
+    return text_of(await _found(reader, account_id, query)).body
+
+
+async def _found(reader: Reader, account_id: str, query: DatedQuery) -> Balance:
+    """The balance that a query is about."""
     as_of = moment(query.as_of, query.as_of_position)
-    found = await reader.run(
+    found = await reader.ask(
+        query,
         lambda connection: balance(
             connection, reader.ledger_id, account_id, as_of=as_of, value_date=query.value_date
-        )
+        ),
     )
     reader.keeping.tag = str(found.version)
     reader.keeping.more = ((b"ledger-position", str(found.position).encode()),)
-    return balance_answer(found)
+    return found
 
 
 async def list_accounts(
@@ -178,5 +190,6 @@ VIEWS = (
         endpoint=get_balance,
         summary="The balance of an account",
         headers=("Ledger-Position",),
+        thin=Thin(DatedQuery, balance_body),
     ),
 )

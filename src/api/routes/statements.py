@@ -5,30 +5,32 @@ from typing import Annotated, Literal, cast
 
 import msgspec
 from fastapi import Query
+from fastapi.responses import Response
 from pydantic import Field
 
+from api import answers
 from api.cursors import Key
 from api.parameters import DatedQuery, Day, Page
 from api.views import (
-    Answer,
     Decimal,
-    Listing,
     Minor,
     PathId,
+    Reader,
     ReaderOf,
+    Thin,
     ViewRoute,
     moment,
-    plain,
     require_span,
 )
 from ledger_core.accounts import AccountType
 from ledger_core.journal import EntryKind, Side
+from ledger_core.log import Connection
 from ledger_core.money import decimal_text
 from projections.statement_pages import Axis, LineKey
 from projections.statement_queries import StatementLine, StatementPage, statement
 
 
-class LineAnswer(Answer):
+class LineAnswer(msgspec.Struct, frozen=True, gc=False):
     """One posting; `balance_minor` is the balance after it, in the order of the axis."""
 
     position: int
@@ -43,14 +45,21 @@ class LineAnswer(Answer):
     amount: Decimal
     balance_minor: Minor
     balance: Decimal
-    counterparties: list[str]
+    counterparties: tuple[str, ...]
     reference: str | None
     description: str | None
 
 
-class StatementAnswer(Listing):
+class StatementAnswer(msgspec.Struct, frozen=True):
     """A page of an account's statement, with the balances before and after the whole of it."""
 
+    position: Annotated[
+        int, msgspec.Meta(description="The answer reflects everything up to this position.")
+    ]
+    recorded_at: Annotated[
+        datetime | None, msgspec.Meta(description="When that position was recorded.")
+    ]
+    next: Annotated[str, msgspec.Meta(description="The cursor of the next page; empty at the end.")]
     account_id: str
     account_type: AccountType
     currency: str
@@ -83,48 +92,69 @@ class StatementQuery(DatedQuery, Page):
 def statement_answer(page: StatementPage, cursor: str) -> StatementAnswer:
     """A page of a statement as a document."""
     scale = page.scale
-    # The lines by hand: ``plain`` looks at every value of every line.
-    document = plain(msgspec.structs.replace(page, lines=()))
-    del document["next_after"], document["lines"]
     return StatementAnswer(
-        **document,
-        lines=[_line_answer(line, scale) for line in page.lines],
-        opening=decimal_text(page.opening_minor, scale),
-        closing=decimal_text(page.closing_minor, scale),
+        position=page.position,
+        recorded_at=page.recorded_at,
         next=cursor,
+        account_id=page.account_id,
+        account_type=cast("AccountType", page.account_type),
+        currency=page.currency,
+        scale=scale,
+        normal_side=page.normal_side,
+        name=page.name,
+        value_date=page.value_date,
+        from_date=page.from_date,
+        to_date=page.to_date,
+        axis=page.axis,
+        opening_minor=str(page.opening_minor),
+        opening=decimal_text(page.opening_minor, scale),
+        closing_minor=str(page.closing_minor),
+        closing=decimal_text(page.closing_minor, scale),
+        lines=[_line_answer(line, scale) for line in page.lines],
     )
 
 
 def _line_answer(line: StatementLine, scale: int) -> LineAnswer:
-    """A line as a document."""
+    """A line as a document, its members in order."""
     return LineAnswer(
-        position=line.position,
-        line=line.line,
-        entry_id=line.entry_id,
-        kind=cast("EntryKind", line.kind),
-        recorded_at=line.recorded_at,
-        booking_date=line.booking_date,
-        value_date=line.value_date,
-        side=line.side,
-        amount_minor=str(line.amount_minor),
-        amount=decimal_text(line.amount_minor, scale),
-        balance_minor=str(line.balance_minor),
-        balance=decimal_text(line.balance_minor, scale),
-        counterparties=list(line.counterparties),
-        reference=line.reference,
-        description=line.description,
+        line.position,
+        line.line,
+        line.entry_id,
+        cast("EntryKind", line.kind),
+        line.recorded_at,
+        line.booking_date,
+        line.value_date,
+        line.side,
+        str(line.amount_minor),
+        decimal_text(line.amount_minor, scale),
+        str(line.balance_minor),
+        decimal_text(line.balance_minor, scale),
+        line.counterparties,
+        line.reference,
+        line.description,
     )
 
 
 async def get_statement(
     reader: ReaderOf, account_id: PathId, query: Annotated[StatementQuery, Query()]
-) -> StatementAnswer:
+) -> Response:
     """Every posting on the account, on either axis of time, with the balance after each."""
+    body = await statement_body(reader, account_id, query)
+    return Response(body, media_type="application/json")
+
+
+async def statement_body(reader: Reader, account_id: str, query: StatementQuery) -> bytes:
+    """The page that a query is about, as it is sent.
+
+    Raises:
+        Problem: the days end before they begin, or the cursor is not one of this listing.
+    """
     require_span(query.from_date, query.to_date)
-    await reader.wait(query)
-    place = reader.place("get_statement", query, account_id=account_id)
-    page = await reader.run(
-        lambda connection: statement(
+
+    def read(connection: Connection) -> bytes:
+        """The page as the views have it."""
+        place = reader.place("get_statement", query, account_id=account_id)
+        page = statement(
             connection,
             reader.ledger_id,
             account_id,
@@ -137,11 +167,11 @@ async def get_statement(
             axis=query.axis,
             newest_first=query.order == "newest_first",
         )
-    )
-    cursor = reader.cursor(
-        "get_statement", query, page.position, _cursor_key(page.next_after), account_id=account_id
-    )
-    return statement_answer(page, cursor)
+        after = _cursor_key(page.next_after)
+        cursor = reader.cursor("get_statement", query, page.position, after, account_id=account_id)
+        return answers.encode(statement_answer(page, cursor))
+
+    return await reader.ask(query, read)
 
 
 def _line_key(after: Key) -> LineKey:
@@ -165,5 +195,7 @@ VIEWS = (
         operation="get_statement",
         endpoint=get_statement,
         summary="The statement of an account",
+        answer=StatementAnswer,
+        thin=Thin(StatementQuery, statement_body),
     ),
 )
