@@ -20,7 +20,6 @@ from ledger_core.journal import (
     JournalEntryPosted,
     Posting,
     Side,
-    value_date_at,
 )
 from ledger_core.kept import Place, State
 
@@ -97,9 +96,10 @@ def unknown_accounts(accounts: dict[str, Account], recorded: Iterable[Recorded])
         if type(item.event) is JournalEntryPosted
         for posting in item.event.postings
     }
+    named.difference_update(accounts)
     others = [item for item in recorded if type(item.event) is not JournalEntryPosted]
-    if not others and accounts.keys() >= named:  # The hot path.
-        return {}
+    if not others:  # The hot path.
+        return _first_positions(named, recorded) if named else {}
     opened: set[str] = set()
     unknown: dict[str, int] = {}
     for item in recorded:
@@ -111,6 +111,17 @@ def unknown_accounts(accounts: dict[str, Account], recorded: Iterable[Recorded])
                 if account_id not in accounts and account_id not in opened:
                     unknown.setdefault(account_id, item.position)
     return unknown
+
+
+def _first_positions(account_ids: set[str], recorded: Iterable[Recorded]) -> dict[str, int]:
+    """Where the first entry of each of the accounts is."""
+    first: dict[str, int] = {}
+    for item in recorded:
+        if type(item.event) is JournalEntryPosted:
+            for posting in item.event.postings:
+                if posting.account_id in account_ids:
+                    first.setdefault(posting.account_id, item.position)
+    return first
 
 
 def fold(batch: Batch, accounts: dict[str, Account], recorded: Sequence[Recorded]) -> None:
@@ -138,6 +149,7 @@ def fold_known(batch: Batch, accounts: dict[str, Account], recorded: Sequence[Re
     """Do as ``fold``, where all accounts are known to be there."""
     changed: dict[str, None] = {}
     touched, add_line, posted = batch.posted, batch.lines.append, account_rules.posted
+    before_at, booking_date = None, date.min
     for item in recorded:
         event = item.event
         if type(event) is not JournalEntryPosted:
@@ -145,7 +157,9 @@ def fold_known(batch: Batch, accounts: dict[str, Account], recorded: Sequence[Re
             _fold_other(batch, accounts, changed, item)
             continue
         position, recorded_at, kind = item.position, item.recorded_at, event.kind
-        value_date = value_date_at(event, recorded_at)
+        if recorded_at is not before_at:  # As ``journal.value_date_at``, once for many.
+            before_at, booking_date = recorded_at, recorded_at.date()
+        value_date = event.value_date or booking_date
         for index, posting in enumerate(event.postings):
             account_id = posting.account_id
             after = posted(accounts[account_id], posting, position)

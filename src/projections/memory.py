@@ -90,7 +90,10 @@ class Activity(msgspec.Struct, gc=False):
     """What the movements of one account add up to; ``booked`` is their number.
 
     ``day`` is the value date of the newest and the sums are that day's, ``earlier`` those of other
-    value dates; ``known_from`` is the first of which all movements are known.
+    value dates; ``known_from`` is the first of which all movements are known. ``before_minor`` is
+    what had come in on the day before the newest ``WINDOW_MOVEMENTS``, or some more; -1 if it had
+    fewer. While less than ``calm_count`` and ``calm_minor`` went out and came in on the day, none
+    going out can break a rule on these (see ``risk_activity.calm``).
     """
 
     booked: int = 0
@@ -100,6 +103,10 @@ class Activity(msgspec.Struct, gc=False):
     out_minor: int = 0
     earlier: dict[date, Sums] | None = None
     known_from: date = date.min
+    before_minor: int = -1
+    block_minor: int = -1
+    calm_count: int = 0
+    calm_minor: int = 0
 
     @classmethod
     def of(cls, days: Sequence[Day]) -> "Activity":
@@ -121,6 +128,8 @@ class Activity(msgspec.Struct, gc=False):
             self.out_count += 1
             self.out_minor += amount_minor
         self.booked += 1
+        if not self.booked % WINDOW_MOVEMENTS:
+            self.before_minor, self.block_minor = self.block_minor, self.in_minor
 
     def within(self, first: date, last: date) -> Sums | None:
         """The sums of these days, both included; ``None`` where they are not all known."""
@@ -145,6 +154,8 @@ class Activity(msgspec.Struct, gc=False):
                 del earlier[oldest]
                 self.known_from = max(self.known_from, oldest + timedelta(1))
         self.day = day
+        self.before_minor = self.block_minor = -1
+        self.calm_count = self.calm_minor = 0
 
 
 class Rule(msgspec.Struct, frozen=True):

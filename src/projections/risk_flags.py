@@ -14,12 +14,13 @@ import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Index, Text
 from sqlalchemy.dialects.postgresql import JSON
 
-from ledger_core.accounts import Terms
+from ledger_core.accounts import Account, Terms
 from ledger_core.events import Recorded
+from ledger_core.journal import Posting
 from ledger_core.risk_rules import WINDOW_MOVEMENTS, RiskRuleSet
 from projections.folding import Batch, Line
 from projections.memory import Activity, Day, Memory, Movement, Rule, Window, new_deposits
-from projections.risk_activity import suspected
+from projections.risk_activity import calm, is_calm, suspected
 from projections.risk_rules import (
     DEFAULT_RULES,
     Flag,
@@ -161,32 +162,39 @@ def _left_open(
     """The lines that may raise a flag, and which, for all that the activities tell."""
     left_open: dict[int, list[str]] = {}
     activities, raised = memory.activities, memory.raised
-    for at, (after, posting, position, _, _, value_date, kind) in enumerate(lines):
+    for at, (after, posting, position, _, _, value_date, _) in enumerate(lines):
         terms, amount_minor = after.terms, posting.amount_minor
         activity = activities.get(terms.account_no)
         if activity is None:
             if not is_watched(terms):
                 continue
-            if stored is not None:
+            if stored is not None and not _is_first(after, posting):
                 _load_activities(stored, memory, lines[at:])
             activity = activities.setdefault(terms.account_no, Activity())
         is_incoming = posting.side == terms.normal_side
         limits = thresholds[terms.scale]
-        # Nearly all end here; what ``suspected`` says would be the same.
-        if amount_minor >= limits.glance_minor or not (
-            is_incoming
-            or (
-                activity.earlier is None
-                and activity.out_count < limits.velocity_count
-                and activity.in_minor < limits.rapid_minor
-            )
+        # Nearly all end here: ``suspected`` would name nothing that was not raised.
+        if (
+            amount_minor < limits.glance_minor
+            and value_date == activity.day
+            and (is_incoming or is_calm(activity))
         ):
-            rules = suspected(limits, terms, activity, value_date, amount_minor, is_incoming)
-            movement = Movement(position, value_date, is_incoming, amount_minor, kind)
-            rules = [rule for rule in rules if flag_id_of(rule, terms, movement) not in raised]
-            if rules:
-                left_open[at] = rules
+            activity.add(value_date, amount_minor, is_incoming)
+            continue
+        rules = [
+            rule
+            for rule in suspected(limits, terms, activity, value_date, amount_minor, is_incoming)
+            if flag_id_of(rule, terms, value_date, position) not in raised
+        ]
+        if rules:
+            left_open[at] = rules
         activity.add(value_date, amount_minor, is_incoming)
+        if is_incoming:
+            continue
+        calm(limits, terms, activity, raised)
+        if is_calm(activity) and not memory.is_complete:  # If it is wanted again, it is read back.
+            memory.windows.pop(terms.account_no, None)
+            memory.deposits.pop(terms.account_no, None)
     return left_open
 
 
@@ -208,6 +216,8 @@ def _change(memory: Memory, item: Recorded) -> None:
     """Set a rule, from its event on."""
     if isinstance(item.event, RiskRuleSet):
         memory.rules[item.event.rule] = rule_set(item.event, item.position)
+        for activity in memory.activities.values():
+            activity.calm_count = activity.calm_minor = 0
         if item.event.rule == "structuring":
             memory.deposits.clear()
 
@@ -223,17 +233,19 @@ def _load_rules(slot: Slot) -> dict[str, Rule]:
     return {**DEFAULT_RULES, **stored}
 
 
-def _load_activities(slot: Slot, memory: Memory, lines: Sequence[Line]) -> None:
-    """Read back what those accounts did before the lines that the memory does not know.
+def _is_first(after: Account, posting: Posting) -> bool:
+    """Whether the account had none before: its sums are those of this posting alone."""
+    return after.debits_posted_minor + after.credits_posted_minor == posting.amount_minor
 
-    An account whose sums are those of its line alone did nothing before.
-    """
+
+def _load_activities(slot: Slot, memory: Memory, lines: Sequence[Line]) -> None:
+    """Read back what those accounts did before the lines that the memory does not know."""
     unknown: dict[int, Terms] = {}
     for after, posting, *_ in lines:
         terms = after.terms
         if terms.account_no not in memory.activities and is_watched(terms):
             memory.activities[terms.account_no] = Activity()
-            if after.debits_posted_minor + after.credits_posted_minor != posting.amount_minor:
+            if not _is_first(after, posting):
                 unknown[terms.account_no] = terms
     for account_no, days in _days(slot, memory, unknown, lines[0][2]):
         memory.activities[account_no] = Activity.of(days)

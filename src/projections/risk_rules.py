@@ -24,7 +24,7 @@ from ledger_core.money import decimal_text
 from ledger_core.risk_rules import DEFAULTS, RiskRuleSet
 from projections.memory import Movement, Rule
 
-_NEVER = 10**100
+NEVER = 10**100
 """More than any amount or count."""
 
 DEFAULT_RULES: Mapping[str, Rule] = {name: Rule(values) for name, values in DEFAULTS.items()}
@@ -69,7 +69,7 @@ class Thresholds(msgspec.Struct, frozen=True):
     """The rules for accounts of one scale: what they compare with, in minor units and days.
 
     A rule that is off has amounts and counts that nothing reaches. Below ``glance_minor`` an amount
-    alone breaks no rule.
+    alone breaks no rule on the day of the movement before it.
     """
 
     rules: Mapping[str, Rule]
@@ -91,23 +91,23 @@ class Thresholds(msgspec.Struct, frozen=True):
         unit = 10**scale
         large, structuring, rapid, dormant, velocity = (rules[name] for name, _ in _FINDERS)
         below_minor = structuring.parameters["amount"] * unit
-        large_minor = large.parameters["amount"] * unit if large.enabled else _NEVER
-        dormant_minor = dormant.parameters["amount"] * unit if dormant.enabled else _NEVER
+        large_minor = large.parameters["amount"] * unit if large.enabled else NEVER
+        dormant_minor = dormant.parameters["amount"] * unit if dormant.enabled else NEVER
         share_percent = 100 - structuring.parameters["margin_percent"]
-        floor_minor = -(-below_minor * share_percent // 100) if structuring.enabled else _NEVER
+        floor_minor = -(-below_minor * share_percent // 100) if structuring.enabled else NEVER
         return cls(
             rules,
             large_minor=large_minor,
             structuring_below_minor=below_minor if structuring.enabled else 0,
             structuring_floor_minor=floor_minor,
-            rapid_minor=rapid.parameters["amount"] * unit if rapid.enabled else _NEVER,
+            rapid_minor=rapid.parameters["amount"] * unit if rapid.enabled else NEVER,
             rapid_share_percent=rapid.parameters["share_percent"],
             rapid_days=rapid.parameters["days"],
             dormant_minor=dormant_minor,
             dormant_days=dormant.parameters["days"],
-            velocity_count=velocity.parameters["count"] if velocity.enabled else _NEVER,
+            velocity_count=velocity.parameters["count"] if velocity.enabled else NEVER,
             velocity_days=velocity.parameters["days"],
-            glance_minor=min(large_minor, dormant_minor, floor_minor),
+            glance_minor=min(large_minor, floor_minor),
         )
 
     def is_just_below(self, movement: Movement) -> bool:
@@ -148,7 +148,7 @@ def detect(  # noqa: PLR0913, PLR0917 - the rules, the past, and one movement in
         suspected.append("structuring")
     flags: list[Flag] = []
     for name in suspected:
-        flag_id = flag_id_of(name, terms, movement)
+        flag_id = flag_id_of(name, terms, movement.value_date, movement.position)
         if flag_id in raised:
             continue
         past = _with_earlier(deposits, recent) if name == "structuring" else recent
@@ -318,9 +318,9 @@ def _with_earlier(deposits: Sequence[Movement], recent: Sequence[Movement]) -> l
     return [*(seen for seen in deposits if seen.position < first), *recent]
 
 
-def flag_id_of(rule: str, terms: Terms, movement: Movement) -> str:
+def flag_id_of(rule: str, terms: Terms, value_date: date, position: int) -> str:
     """The flag's id, which names what the flag may be raised once for."""
-    occasion = movement.value_date if rule in _ONCE_A_DAY else movement.position
+    occasion = value_date if rule in _ONCE_A_DAY else position
     return f"flag_{rule}_{terms.account_no}_{occasion}"
 
 

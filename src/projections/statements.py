@@ -97,7 +97,7 @@ def line_rows(lines: list[Line]) -> list[tuple[object, ...]]:
     add_row = rows.append
     before_at, before_date, at_text, date_text = None, None, "", ""
     for after, posting, position, index, recorded_at, value_date, kind in lines:
-        if recorded_at is not before_at or value_date != before_date:
+        if recorded_at is not before_at or value_date is not before_date:
             before_at, before_date = recorded_at, value_date
             at_text, date_text = recorded_at.isoformat(), value_date.isoformat()
         add_row(

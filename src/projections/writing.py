@@ -22,6 +22,7 @@ from projections.memory import Memory
 
 # Keys in a fixed order, so that the same content is the same text in every rebuild.
 _ENCODER = msgspec.json.Encoder(order="deterministic")
+_TABS = bytes.maketrans(b",", b"\t")
 
 
 def raw_json(value: object) -> msgspec.Raw:
@@ -106,16 +107,14 @@ class Slot:
     def copy(self, table: Table, columns: str, rows: Sequence[tuple[object, ...]]) -> None:
         """Add rows, each beginning after ``ledger_id`` and ``slot``.
 
-        JSON, line by line, is what COPY reads as CSV, as long as no string has anything to escape;
-        nothing makes it faster.
+        JSON, line by line, is nearly what COPY reads, and nothing makes it faster. No string may
+        have a comma, a bracket or anything to escape.
         """
         if rows:
-            place = f"{self.ledger_id},{self.slot},".encode()
-            data = _ENCODER.encode_lines(rows)
+            place = f"{self.ledger_id}\t{self.slot}\t".encode()
             self.lane.copy(
-                f"COPY {table.fullname} (ledger_id, slot, {columns})"
-                " FROM STDIN (FORMAT csv, NULL 'null')",
-                place + data[1:-2].replace(b"]\n[", b"\n" + place) + b"\n",
+                f"COPY {table.fullname} (ledger_id, slot, {columns}) FROM STDIN (NULL 'null')",
+                _ENCODER.encode_lines(rows).replace(b"[", place).translate(_TABS, b']"'),
             )
 
 

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 from tests.postgres.ledger_harness import World, answers
-from tests.rules.harness import deposited, opened
+from tests.rules.harness import deposited, opened, withdrawn
 
+from ledger_core.deposits import Deposit, Withdraw
 from ledger_core.risk_rules import WINDOW_MOVEMENTS, SetRiskRule
 from projections import runner
 from projections.rebuilding import rebuild
@@ -101,4 +102,36 @@ def test_an_account_with_another_scale_has_bounds_of_its_own(world: World) -> No
         _deposits(world, 1, CENTS, f"cent-{number}")
         world.catch_up()
     assert [len(positions) for positions in _flagged(world)] == [3, 3]
+    assert verify(world.projector, world.ledger_id).ok
+
+
+@pytest.mark.parametrize("limit", [7, 60, 1_000])
+def test_a_busy_account_is_flagged_the_same_whatever_is_forgotten(world: World, limit: int) -> None:
+    """Its movements are kept only while they matter, and read back when they matter again."""
+    cache = runner.RunnerCache()
+
+    def flagged(*commands: Deposit | Withdraw) -> set[str]:
+        """The rules that raised a flag, once the commands are taken in."""
+        assert set(answers(world.run(*commands))) == {"recorded"}
+        while runner.advance(world.projector, world.ledger_id, limit=limit, cache=cache):
+            pass
+        rows = world.writer.execute("SELECT rule FROM views.risk_flags").fetchall()
+        return {row[0] for row in rows}
+
+    busy = [
+        command
+        for number in range(130)
+        for command in (
+            deposited("A", 900, key=f"in-{number}"),
+            withdrawn("A", 900, key=f"out-{number}"),
+        )
+    ]
+    assert flagged(*busy) == {"velocity"}
+    (memory,) = cache.memories.values()
+    assert bool(memory.windows) == (limit > len(busy))  # All at once is looked at as a whole.
+    wage, spent = deposited("A", 200_000, key="wage"), withdrawn("A", 190_000, key="spent")
+    assert flagged(wage, spent) == {"velocity", "rapid_in_and_out"}
+    large = deposited("A", 1_000_000, key="large")
+    assert flagged(large) == {"velocity", "rapid_in_and_out", "large_movement"}
+    assert rebuild(world.projector, world.ledger_id, "risk_flags").differing_rows == 0
     assert verify(world.projector, world.ledger_id).ok

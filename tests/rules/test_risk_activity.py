@@ -7,11 +7,22 @@ from datetime import UTC, date, datetime, timedelta
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ledger_core.accounts import AccountOpened, opened
+from ledger_core.accounts import Account, AccountOpened, opened
+from ledger_core.journal import Posting
 from ledger_core.risk_rules import WINDOW_MOVEMENTS
-from projections.memory import EARLIER_DAYS_MAX, Activity, Movement, Rule, Window, new_deposits
-from projections.risk_activity import suspected
-from projections.risk_rules import DEFAULT_RULES, Thresholds, detect
+from projections.folding import Batch
+from projections.memory import (
+    EARLIER_DAYS_MAX,
+    Activity,
+    Memory,
+    Movement,
+    Rule,
+    Window,
+    new_deposits,
+)
+from projections.risk_activity import calm, is_calm, suspected
+from projections.risk_flags import raise_flags
+from projections.risk_rules import DEFAULT_RULES, Flag, Thresholds, detect
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TODAY = NOON.date()
@@ -72,6 +83,56 @@ def test_no_movement_that_raises_a_flag_is_passed_over(booked: list[Booked]) -> 
             deposits.append(movement)
         recent.append(movement)
         activity.add(movement.value_date, movement.amount_minor, movement.is_incoming)
+
+
+def _lines(movements: list[Movement]) -> Batch:
+    """The movements as a batch of the account's lines; no rule looks at the sums after them."""
+    batch = Batch(movements[0].position, movements[-1].position, NOON)
+    for item in movements:
+        side = TERMS.normal_side if item.is_incoming else "debit"
+        posting = Posting("A", side, item.amount_minor, TERMS.currency)
+        after = Account(TERMS, 1, 1, 0, 0, item.position, item.position)
+        batch.lines.append((after, posting, item.position, 0, NOON, item.value_date, item.kind))
+    return batch
+
+
+@given(runs, st.integers(1, 60))
+@example([(0, 4, True, 3), (0, 4, False, 5), (0, 30, True, 1), (0, 30, False, 2)], 4)
+@example([(0, 30, True, 1), (0, 1, False, 250), (0, 30, True, 1), (0, 30, False, 1)], 50)
+@example([(-1, 10, True, 100), (0, 1, True, 99), (0, 4, False, 100), (0, 45, False, 1)], 60)
+@example([(0, 1, False, 1), (0, 30, True, 1), (0, 30, False, 1)], 1)
+@example([(0, 1, False, 141), (0, 30, True, 1), (0, 1, True, 60), (0, 30, False, 4)], 10)
+def test_flags_are_those_of_looking_at_every_movement(booked: list[Booked], at_once: int) -> None:
+    """However many movements are taken in at once: what was calm raised nothing."""
+    movements = _movements(booked)
+    memory = Memory(is_complete=True, rules=dict(RULES))
+    found: dict[str, Flag] = {}
+    for first in range(0, len(movements), at_once):
+        found |= raise_flags(memory, _lines(movements[first : first + at_once]))
+    recent, deposits = deque[Movement](maxlen=WINDOW_MOVEMENTS), new_deposits()
+    expected: dict[str, Flag] = {}
+    for movement in movements:
+        for flag in detect(LIMITS, TERMS, recent, movement, NOON, expected, deposits):
+            expected[flag.flag_id] = flag
+        if LIMITS.is_just_below(movement):
+            deposits.append(movement)
+        recent.append(movement)
+    assert found == expected
+
+
+def test_a_busy_account_is_calm_once_its_flags_are_raised_or_out_of_reach() -> None:
+    """Of thousands of movements a day, some in a hundred are looked at."""
+    activity, looked_at = Activity(), 0
+    raised = {f"flag_velocity_{TERMS.account_no}_{TODAY}"}
+    limits = Thresholds.of({**RULES, "rapid_in_and_out": DEFAULT_RULES["rapid_in_and_out"]}, 0)
+    for _ in range(1_000):
+        activity.add(TODAY, 4, is_incoming=True)
+        if not is_calm(activity):
+            looked_at += 1
+            calm(limits, TERMS, activity, raised)
+        activity.add(TODAY, 4, is_incoming=False)
+    assert activity.in_minor > limits.rapid_minor
+    assert looked_at < 20
 
 
 @given(runs, st.integers(-9, 3), st.integers(0, 5))
