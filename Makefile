@@ -25,14 +25,14 @@ help: ## Show the targets.
 .PHONY: setup
 setup: $(READY) ## Make .venv as requirements.lock says.
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock pyproject.toml verifier/pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with venv and pip found: install one, or" \
 		"say which: make PYTHON=/path/to/python" >&2; exit 1; }
 	"$(PYTHON)" -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
 		--requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
-		--no-build-isolation --editable .
+		--no-build-isolation --editable . --editable ./verifier
 	@touch $@
 
 .PHONY: run
