@@ -1,0 +1,294 @@
+"""The self-audit: full and continued, beside writers and rebuilds, and what it finds."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from tests.postgres.auditing_harness import audited, auditor_of
+from tests.postgres.ledger_harness import World
+from tests.rules.harness import deposited, opened, transfer
+
+from ledger_core import database
+from ledger_core.customers import EraseCustomer, RegisterCustomer
+from ledger_core.log import Connection
+from projections import auditing, runner, verification
+from projections.auditing import Audited
+from projections.paging import PAGE_POSITIONS
+from projections.verification import verify
+
+MANY = 2 * PAGE_POSITIONS + 100
+
+
+@pytest.fixture
+def bank(database_url: str) -> Iterator[World]:
+    """A small ledger with three accounts and a customer."""
+    with World(database_url) as world:
+        world.run(
+            RegisterCustomer(key="c", customer_id="ann", profile={"name": "Ann"}),
+            opened("A", key="a", customer_id="ann"),
+            opened("B", key="b"),
+            opened("C", key="cc"),
+            deposited("A", 10_000, key="1", entry_id="e1", reference="ref-1"),
+            deposited("C", 5, key="2"),
+            transfer("A", "B", 2_500, key="3"),
+        )
+        world.catch_up()
+        yield world
+
+
+def _run(url: str, *statements: str) -> None:
+    """Run statements as who could do anything."""
+    with psycopg.connect(url, autocommit=True) as superuser:
+        for statement in statements:
+            assert superuser.execute(statement.encode()).rowcount > 0, statement
+
+
+def test_an_audit_says_what_verification_says(bank: World) -> None:
+    """The same position, root and number of accounts, and nothing found."""
+    found = audited(bank)
+    verdict = verify(bank.projector, bank.ledger_id)
+    assert (found.kind, found.position, found.root) == ("full", verdict.position, verdict.root)
+    assert (found.ok, found.findings, found.imbalance_minor) == (True, (), {"EUR": 0})
+    assert (found.events, found.accounts) == (8, 4)
+
+
+def test_an_empty_ledger_is_audited(database_url: str) -> None:
+    """There is nothing that could be wrong."""
+    with World(database_url) as world:
+        found = audited(world)
+        assert (found.ok, found.position, found.imbalance_minor) == (True, 0, {})
+
+
+def test_an_audit_goes_on_from_the_last(bank: World) -> None:
+    """Only what came since is read; the result is that of a full audit."""
+    auditor = auditor_of(bank)
+    audited(bank, auditor)
+    bank.run(deposited("B", 7, key="4"), opened("D", key="d"))
+    bank.catch_up()
+    found = audited(bank, auditor)
+    assert (found.kind, found.position, found.events) == ("continued", 10, 2)
+    full = audited(bank)
+    assert (full.root, full.accounts, full.events) == (found.root, found.accounts, 10)
+    assert audited(bank, auditor).events == 0
+
+
+def test_a_long_log_is_read_in_steps_with_no_transaction_open(bank: World) -> None:
+    """Between two steps nothing keeps the database from cleaning up."""
+    bank.run(*(transfer("A", "B", 1, key=f"t{at}") for at in range(MANY)))
+    bank.catch_up()
+    steps = 0
+    with database.connect(bank.url, "ledger_reader") as connection:
+        for step in auditor_of(bank).audit(connection):
+            status = connection.info.transaction_status
+            assert status == psycopg.pq.TransactionStatus.IDLE
+            steps += 1
+            if isinstance(step, Audited):
+                assert (step.ok, step.events) == (True, MANY + 8)
+    assert steps > 5
+
+
+def test_what_came_while_the_log_was_read_is_part_of_it(
+    bank: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than the snapshot may fold is taken in before, in parts."""
+    monkeypatch.setattr(auditing, "DELTA_EVENTS_MAX", 10)
+    with database.connect(bank.url, "ledger_reader") as connection:
+        steps = auditor_of(bank).audit(connection)
+        assert next(steps) == "worked"
+        bank.run(*(deposited("A", 1, key=f"m{at}", entry_id=f"m{at}") for at in range(35)))
+        bank.catch_up()
+        found = list(steps)[-1]
+    assert isinstance(found, Audited)
+    assert (found.ok, found.position, found.findings) == (True, 43, ())
+
+
+def test_projections_that_are_behind_are_waited_for(
+    bank: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Being behind is no finding; a little behind does not even delay the audit."""
+    bank.run(deposited("A", 1, key="x1"), EraseCustomer(key="x2", customer_id="ann", reason="r"))
+    found = audited(bank)
+    assert (found.ok, found.position, found.findings) == (True, 8, ())
+    monkeypatch.setattr(auditing, "TAIL_EVENTS_MAX", 1)
+    with database.connect(bank.url, "ledger_reader") as connection:
+        steps = auditor_of(bank).audit(connection)
+        assert "waiting" in {next(steps) for _ in range(12)}
+        bank.catch_up()
+        found_later = list(steps)[-1]
+    assert isinstance(found_later, Audited)
+    assert (found_later.ok, found_later.position) == (True, 10)
+
+
+def test_an_audit_that_was_broken_off_is_not_gone_on_from(bank: World) -> None:
+    """The next one is full."""
+    auditor = auditor_of(bank)
+    with database.connect(bank.url, "ledger_reader") as connection:
+        steps = auditor.audit(connection)
+        next(steps)
+        steps.close()
+    assert not auditor.is_begun
+    assert audited(bank, auditor).kind == "full"
+
+
+CHANGES = {
+    "a row of an account that nothing touched": (
+        "UPDATE views.accounts SET credits_posted_minor = 6 WHERE account_id = 'C'",
+        "accounts",
+    ),
+    "a line of an account that was touched": (
+        "UPDATE views.statement_lines SET amount_minor = amount_minor + 1 WHERE position = 9",
+        "statement_lines",
+    ),
+    "a customer": ("UPDATE views.customers SET customer_no = 77", "customers"),
+    "a flag that is not there": (
+        "UPDATE views.trial_balance SET debits_posted_minor = 1 WHERE account_type = 'asset'",
+        "trial_balance",
+    ),
+    "a key": (
+        "UPDATE keystore.subject_keys SET wrapped_key = NULL, destroyed_at = now()",
+        "key",
+    ),
+    "the newest event": (
+        "UPDATE ledger.events SET actor = 'nobody' WHERE position = 9",
+        "event",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_continued_audit_finds_what_changed(bank: World, superuser_url: str, what: str) -> None:
+    """Whatever can change is compared each time; a finding makes the next audit a full one."""
+    statement, kind = CHANGES[what]
+    auditor = auditor_of(bank)
+    assert audited(bank, auditor).ok
+    bank.run(deposited("B", 7, key="4", entry_id="e2"))
+    bank.catch_up()
+    _run(superuser_url, statement)
+    found = audited(bank, auditor)
+    assert found.kind == "continued"
+    assert kind in {item.kind for item in found.findings}, found.findings
+    assert not auditor.is_begun
+    assert audited(bank, auditor).kind == "full"
+
+
+@pytest.mark.parametrize(
+    ("table", "statement"),
+    [
+        (
+            "statement_lines",
+            (
+                "INSERT INTO views.statement_lines SELECT ledger_id, slot, account_no, 999999,"
+                " line, recorded_at, value_date, side, amount_minor, debits_after_minor,"
+                " credits_after_minor, version, kind FROM views.statement_lines WHERE position = 6"
+            ),
+        ),
+        ("identities", "INSERT INTO ledger.identities VALUES (1, 'entry', 'made up', 3)"),
+        ("identities", "DELETE FROM ledger.identities WHERE name = 'ref-1'"),
+        ("event_tags", "DELETE FROM views.event_tags WHERE position = 2"),
+        (
+            "event_tags",
+            (
+                "INSERT INTO views.event_tags SELECT ledger_id, slot, 'account:X', 2"
+                " FROM views.event_tags LIMIT 1"
+            ),
+        ),
+        ("statement_lines", "UPDATE views.statement_lines SET position = -5 WHERE position = 6"),
+    ],
+)
+def test_a_row_too_many_or_too_few_is_named(
+    bank: World, superuser_url: str, table: str, statement: str
+) -> None:
+    """The sums say that something is wrong, the verification that follows says what."""
+    _run(superuser_url, statement)
+    found = audited(bank)
+    assert table in {item.kind for item in found.findings}
+    assert found.findings_count >= 1
+
+
+def test_what_was_put_right_before_it_could_be_named_is_still_told(
+    bank: World, superuser_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that was wrong for a moment leaves a finding."""
+    _run(superuser_url, "UPDATE ledger.identities SET position = 7 WHERE name = 'ref-1'")
+    verifying = verification.verify_as_it_stands
+
+    def repaired(connection: Connection, ledger_id: int) -> object:
+        """Somebody repairs the row, then the verification looks."""
+        _run(superuser_url, "UPDATE ledger.identities SET position = 6 WHERE name = 'ref-1'")
+        return verifying(connection, ledger_id)
+
+    monkeypatch.setattr(verification, "verify_as_it_stands", repaired)
+    found = audited(bank)
+    assert [item.kind for item in found.findings] == ["rows"]
+    assert "identities" in found.findings[0].message
+
+
+@pytest.mark.timeout(240)
+def test_no_false_alarm_beside_writers_projector_and_rebuilds(bank: World) -> None:
+    """Audit after audit while all that goes on: nothing is found, and each goes further."""
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def doing(work: Callable[[], object]) -> threading.Thread:
+        """Do something again and again until all is over."""
+
+        def run() -> None:
+            """Note what goes wrong."""
+            try:
+                while not stop.is_set():
+                    work()
+            except BaseException as error:  # noqa: BLE001 - raised by the test
+                failures.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    numbers = iter(range(10**9))
+
+    def write() -> None:
+        """Some transfers, a customer registered and one forgotten."""
+        number = next(numbers)
+        some = [transfer("A", "B", 1, key=f"w{number}-{at}") for at in range(40)]
+        name = f"p{number}"
+        bank.run(
+            *some,
+            RegisterCustomer(key=f"r{number}", customer_id=name, profile={"name": "Bo"}),
+            deposited("A", 100, key=f"d{number}", entry_id=f"n{number}"),
+        )
+        bank.run(EraseCustomer(key=f"e{number}", customer_id=name, reason="asked"))
+
+    with (
+        database.connect(bank.url, "ledger_projector") as rebuilding,
+        database.connect(bank.url, "ledger_projector") as projecting,
+    ):
+        cache = runner.RunnerCache()
+        threads = [
+            doing(write),
+            doing(lambda: runner.advance(projecting, bank.ledger_id, limit=50, cache=cache)),
+            doing(lambda: runner.rebuild(rebuilding, bank.ledger_id, "statements")),
+        ]
+        try:
+            auditor = auditor_of(bank)
+            found = [audited_beside(bank, auditor) for _ in range(6)]
+            found += [audited_beside(bank, None) for _ in range(4)]
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+    assert not failures, failures
+    assert [item.findings for item in found] == [()] * 10
+    positions = [item.position for item in found]
+    assert positions == sorted(positions)
+    assert positions[-1] > positions[0]
+    assert {item.kind for item in found} == {"full", "continued"}
+
+
+def audited_beside(world: World, auditor: auditing.Auditor | None) -> Audited:
+    """The result of an audit that waits for the projections as long as it takes."""
+    with database.connect(world.url, "ledger_reader") as connection:
+        for step in (auditor or auditor_of(world)).audit(connection):
+            if isinstance(step, Audited):
+                return step
+    raise AssertionError
