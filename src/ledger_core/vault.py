@@ -20,10 +20,16 @@ from ledger_core.log import Connection
 KEY_BYTES = 32
 NONCE_BYTES = 12
 _FORMAT = "s1."
+ELSEWHERE = "elsewhere"
+"""Stands for the wrapping key of a subject whose key stayed where the log was exported."""
 
 
 class VaultError(RuntimeError):
     """A key cannot be unwrapped or a sealed value is damaged: the wrong key file, or tampering."""
+
+
+class KeyDestroyedError(VaultError):
+    """The subject's key was destroyed: the person was forgotten."""
 
 
 class Vault:
@@ -69,12 +75,13 @@ class Vault:
         """Each field as ciphertext under the subject's key, in base64url.
 
         Raises:
-            VaultError: the subject has no key any more, or it cannot be unwrapped.
+            KeyDestroyedError: the subject has no key any more.
+            VaultError: it cannot be unwrapped.
         """
         cipher = self.ciphers(connection, ledger_id, [subject]).get(subject)
         if cipher is None:
             msg = f"the key of {subject} was destroyed"
-            raise VaultError(msg)
+            raise KeyDestroyedError(msg)
         return self.seal_with(cipher, subject, fields)
 
     def seal_with(
@@ -129,6 +136,17 @@ class Vault:
         ).fetchall()
         return {row[0] for row in rows}, {row[0] for row in rows if self._opens(row[1])}
 
+    @staticmethod
+    def kept_elsewhere(connection: Connection, ledger_id: int, subjects: list[str]) -> set[str]:
+        """Those of the subjects whose key never was here: their events were imported."""
+        rows = connection.execute(
+            "SELECT subject FROM keystore.subject_keys"
+            " WHERE ledger_id = %s AND subject = ANY(%s) AND wrapped_key IS NULL"
+            " AND wrapping_key_id = %s",
+            (ledger_id, subjects, ELSEWHERE),
+        )
+        return {row[0] for row in rows}
+
     def _opens(self, wrapped_key: bytes) -> bool:
         """Whether a data key is whole and wrapped by our key."""
         try:
@@ -136,6 +154,43 @@ class Vault:
         except InvalidUnwrap:
             return False
         return True
+
+    def rewrap_all(self, connection: Connection, old: "Vault") -> int:
+        """Wrap every data key that ``old`` wrapped by our key, in the caller's transaction.
+
+        How many there are; those that are ours already stay. The sealed values do not change.
+
+        Raises:
+            VaultError: a key opens with neither.
+        """
+        rows = connection.execute(
+            "SELECT ledger_id, subject, wrapped_key FROM keystore.subject_keys"
+            " WHERE wrapped_key IS NOT NULL ORDER BY ledger_id, subject FOR UPDATE"
+        ).fetchall()
+        fresh = [
+            (aes_key_wrap(self._kek, old.unwrapped(wrapped)), self._kek_id, ledger_id, subject)
+            for ledger_id, subject, wrapped in rows
+            if not self._opens(wrapped)
+        ]
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "UPDATE keystore.subject_keys SET wrapped_key = %s, wrapping_key_id = %s"
+                " WHERE ledger_id = %s AND subject = %s",
+                fresh,
+            )
+        return len(rows)
+
+    def unwrapped(self, wrapped_key: bytes) -> bytes:
+        """The data key itself.
+
+        Raises:
+            VaultError: it was not wrapped by our key.
+        """
+        try:
+            return aes_key_unwrap(self._kek, wrapped_key)
+        except InvalidUnwrap:
+            msg = "a subject's key cannot be unwrapped: this is not the key it was wrapped with"
+            raise VaultError(msg) from None
 
     def ciphers(
         self, connection: Connection, ledger_id: int, subjects: list[str]
@@ -150,11 +205,7 @@ class Vault:
             " WHERE ledger_id = %s AND subject = ANY(%s) AND wrapped_key IS NOT NULL",
             (ledger_id, subjects),
         )
-        try:
-            return {row[0]: AESGCMSIV(aes_key_unwrap(self._kek, row[1])) for row in rows}
-        except InvalidUnwrap:
-            msg = "a subject's key cannot be unwrapped: this is not the key it was wrapped with"
-            raise VaultError(msg) from None
+        return {row[0]: AESGCMSIV(self.unwrapped(row[1])) for row in rows}
 
 
 def _seal(cipher: AESGCMSIV, nonce: bytes, subject: str, name: str, value: str) -> str:

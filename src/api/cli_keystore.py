@@ -1,0 +1,47 @@
+"""``ledger keystore …``: the keys of persons.
+
+Imports are made inside the commands, so that ``ledger --help`` is quick.
+"""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+from api.cli_support import Common, Failed, answer, open_runtime
+
+keystore_app = App(name="keystore", help="The keys under which persons are sealed.")
+
+
+@keystore_app.command
+def destroy_erased(*, common: Common | None = None) -> None:
+    """Destroy again the keys of everybody whom the log says was erased.
+
+    For after the key store was restored from a copy that is older than an erasure.
+    """
+    from api import keystore_rotation
+
+    common = common or Common()
+    with open_runtime() as runtime:
+        count = keystore_rotation.destroy_erased(runtime.settings, runtime.database_url)
+    text = f"{count} keys destroyed of persons who were erased before."
+    answer(common, {"destroyed": count}, text)
+
+
+@keystore_app.command
+def rotate(*, common: Common | None = None) -> None:
+    """Wrap every person's key by a new key-encryption key, and destroy the old one.
+
+    Keys that were copied before (backups, write-ahead log, dead rows) then open no more, so that
+    who was erased cannot come back by them. Stop every server first. Keep a copy of the new file
+    LEDGER_DATA_DIR/keys/key-encryption-key apart from the database's backups.
+    """
+    from api import keystore_rotation
+
+    common = common or Common()
+    with open_runtime() as runtime:
+        try:
+            count = keystore_rotation.rotate(runtime.settings, runtime.database_url)
+        except keystore_rotation.RotationRefused as refusal:
+            raise Failed(str(refusal)) from None
+    text = f"{count} keys are wrapped by a new key-encryption key; the old one is gone."
+    answer(common, {"keys": count}, text)
