@@ -65,6 +65,10 @@ def pages(product: Product, server: Server, book: Book, sizes: Sizes) -> None:
             f"/v1/accounts/{account}/balance?as_of_position={position - back}"
             for back in range(AS_OF_POSITIONS)
         ]
+    asked["inclusion proof"] = [
+        f"/v1/proofs/inclusion?size={head}&position={1 + number * (head - 1) // AS_OF_POSITIONS}"
+        for number in range(AS_OF_POSITIONS)
+    ]
     for name, paths in asked.items():
         begun = time.monotonic()
         result = _read(

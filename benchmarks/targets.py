@@ -80,6 +80,7 @@ TARGETS = (
     Target(6, "balance, 64 connections", ratio_min=0.50),
     *_STATEMENT,
     *_AS_OF,
+    Target(6, "inclusion proof", seen="p99_ms", most=20, unit="ms p99"),
     Target(8, "start of ledger serve", seen="start_s", most=2, unit="s"),
 )
 

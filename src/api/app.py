@@ -11,11 +11,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api import business_day_route, direct_views, health, openapi
+from api.batches import OPERATION, BatchEndpoint
 from api.batches import PATH as BATCH_PATH
-from api.batches import BatchEndpoint
 from api.business_day_route import PATH as BUSINESS_DAY_PATH
 from api.business_day_route import BusinessDayEndpoint
 from api.caching import KEEPING, Caching
+from api.checkpoint_route import OPERATION as SIGN_OPERATION
+from api.checkpoint_route import PATH as CHECKPOINT_PATH
+from api.checkpoint_route import CheckpointEndpoint
 from api.command_routes import CommandEndpoint
 from api.context import Context
 from api.deprecations import DEPRECATED, Deprecated
@@ -23,6 +26,7 @@ from api.deprecations import Route as Address
 from api.edge import TRACE, Catching, Direct, Edge, problem_response
 from api.parameters import caller_of, parameter_errors
 from api.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, malformed
+from api.recording import Recorded
 from api.roles import require_allowed
 from api.routes import COMMANDS, VIEWS
 from api.runtime import Runtime
@@ -80,7 +84,9 @@ def create_app(runtime: Runtime, deprecated: Mapping[Address, Deprecated] = DEPR
             hot[command.path] = endpoint
     direct: dict[str, App] = {**hot}
     direct[BATCH_PATH] = BatchEndpoint(context)
-    app.router.routes.append(Route(BATCH_PATH, direct[BATCH_PATH], methods=["POST"], name="batch"))
+    app.router.routes.append(
+        Route(BATCH_PATH, direct[BATCH_PATH], methods=["POST"], name=OPERATION)
+    )
     direct[BUSINESS_DAY_PATH] = BusinessDayEndpoint(context)
     app.router.routes.append(
         Route(
@@ -90,9 +96,19 @@ def create_app(runtime: Runtime, deprecated: Mapping[Address, Deprecated] = DEPR
             name=business_day_route.OPERATION,
         )
     )
-    views = direct_views.find(context, app.routed)
+    app.router.routes.append(
+        Route(CHECKPOINT_PATH, CheckpointEndpoint(context), methods=["POST"], name=SIGN_OPERATION)
+    )
+    routed = Recorded(app.routed, context, app.router.routes)
+    views = direct_views.find(context, routed)
     handlers = {path.encode(): endpoint.handle for path, endpoint in hot.items()}
-    app.edge = Edge(app.routed, context, Direct(direct, handlers, views), deprecated)
+    operations = {command.path: command.operation for command in COMMANDS}
+    operations |= {BATCH_PATH: OPERATION, BUSINESS_DAY_PATH: business_day_route.OPERATION}
+    recorded: dict[str, App] = {
+        path: Recorded(endpoint, context, operation=operations[path])
+        for path, endpoint in direct.items()
+    }
+    app.edge = Edge(routed, context, Direct(recorded, handlers, views), deprecated)
     for view in VIEWS:
         _add_view(app, view)
     app.router.routes.extend(health.routes(context))

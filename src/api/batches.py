@@ -14,7 +14,7 @@ from api import answers, problems
 from api.command_routes import DRY_RUN, Headers
 from api.context import Context
 from api.edge import CALLER, TRACE, problem_response, respond
-from api.execution import Execution, execution_of, sent_of
+from api.execution import ASKED, Execution, execution_of, sent_of
 from api.key_ring import Caller
 from api.problems import (
     FORBIDDEN,
@@ -129,6 +129,8 @@ class BatchEndpoint:
             mode, items = await self._context.reads.off_loop(
                 lambda: items_of(body, caller, header_key)
             )
+        if execution.dry_run:
+            scope[ASKED] = items
         self._context.metrics.batch_commands.observe(len(items))
         results = await self._results(caller, mode, items, execution)
         for item in results:

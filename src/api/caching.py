@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from api import clock
 from api.wire import App, Message, Receive, Scope, Send
 
 Keep = Literal["check", "for_ever", "never"]
@@ -28,6 +29,8 @@ CONTROL: dict[Keep, bytes] = {
 }
 
 _HASH_BYTES = 16
+# The tag of personal data must tell nobody, once the person is forgotten, that a guess is right.
+_UNKNOWN_KEY = clock.random_bytes(32)
 _OF_A_BODY = frozenset({b"content-length", b"content-type"})
 _TAG = re.compile(rb'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
@@ -83,7 +86,8 @@ def tagged(
     """An answer with its tag; without its body where the caller has it already."""
     text = keeping.tag
     if text is None:
-        text = hashlib.blake2b(body.get("body", b""), digest_size=_HASH_BYTES).hexdigest()
+        key = _UNKNOWN_KEY if keeping.keep == "never" else b""
+        text = hashlib.blake2b(body.get("body", b""), digest_size=_HASH_BYTES, key=key).hexdigest()
     tag = f'"{text}"'.encode()
     headers = [
         *start["headers"],
@@ -92,13 +96,18 @@ def tagged(
         (b"vary", b"authorization"),
         *keeping.more,
     ]
-    if not _has_already(tag, asked):
+    if not _has(tag, asked):
         return {**start, "headers": headers}, body
     kept = [(name, value) for name, value in headers if name not in _OF_A_BODY]
     return {**start, "status": NOT_MODIFIED, "headers": kept}, {**body, "body": b""}
 
 
-def _has_already(tag: bytes, asked: Headers) -> bool:
+def has_already(version: int, asked: Headers) -> bool:
+    """Whether the caller has what a version tags already."""
+    return _has(b'"%d"' % version, asked)
+
+
+def _has(tag: bytes, asked: Headers) -> bool:
     """Whether ``If-None-Match`` names the tag, by RFC 9110's weak comparison, or any."""
     for name, value in asked:
         if name == b"if-none-match" and (value.strip() == b"*" or tag in _TAG.findall(value)):

@@ -13,6 +13,10 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from api import cli_accesses, cli_audit, cli_checkpoints, cli_replay
+from api.cli_export import export_app, import_log
+from api.cli_keystore import keystore_app
+from api.cli_sample import sample
 from api.cli_support import (
     DEFAULT_LEDGER,
     Common,
@@ -31,6 +35,7 @@ from api.cli_support import (
     progress_bar,
     projecting,
     reading,
+    record_read,
 )
 from api.role_names import Role
 
@@ -43,6 +48,14 @@ import_app = App(name="import", help="Import files of other systems, whole or no
 keys_app = App(name="keys", help="API keys: who may call the HTTP API.")
 app.command(import_app)
 app.command(keys_app)
+cli_checkpoints.register(app, keys_app)
+cli_audit.register(app)
+app.command(keystore_app)
+app.command(export_app)
+app.command(sample)
+cli_replay.register(app)
+cli_accesses.register(app)
+import_app.command(import_log, name="log")
 
 HOST = "127.0.0.1"
 PORT = 8000
@@ -223,7 +236,7 @@ def balances(*, point: PointInTime | None = None, common: Common | None = None) 
     from api import output
     from projections import balance_queries
 
-    with reading(common, point) as (connection, ledger_id, as_of, value_date):
+    with reading(common, point, "list_accounts") as (connection, ledger_id, as_of, value_date):
         found = output.all_pages(
             lambda after: balance_queries.balances(
                 connection,
@@ -245,7 +258,9 @@ def statement(
     from api import output
     from projections import statement_queries
 
-    with reading(common, point) as (connection, ledger_id, as_of, value_date):
+    subject = f"account:{account}"
+    with reading(common, point, "get_statement", subject) as read:
+        connection, ledger_id, as_of, value_date = read
         pages = output.statement_pages(
             lambda after: statement_queries.statement(
                 connection,
@@ -266,7 +281,7 @@ def trial_balance(*, point: PointInTime | None = None, common: Common | None = N
     from api import output
     from projections import trial_balance_queries
 
-    with reading(common, point) as (connection, ledger_id, as_of, value_date):
+    with reading(common, point, "get_trial_balance") as (connection, ledger_id, as_of, value_date):
         found = trial_balance_queries.trial_balance(
             connection, ledger_id, as_of=as_of, value_date=value_date
         )
@@ -278,7 +293,7 @@ def customer(
     customer_id: str, /, *, point: PointInTime | None = None, common: Common | None = None
 ) -> None:
     """Everything about a customer: profile, accounts, balances, recent activity, open flags."""
-    from api import output
+    from api import output, subjects
     from projections import customer_queries
 
     with open_runtime() as runtime:
@@ -289,6 +304,8 @@ def customer(
             found = customer_queries.customer(connection, ledger_id, customer_id, as_of=as_of)
         with runtime.connect("ledger_reader") as keys:
             profile = runtime.vault.unseal(keys, ledger_id, found.subject, found.sealed)
+        shown = subjects.of_commands((found,)) | {f"customer:{customer_id}"}
+        record_read(runtime, ledger_id, common, "get_customer", *shown)
         output.customer(found, profile, as_json=is_json(common), ledger=ledger_name(common))
 
 
@@ -338,6 +355,7 @@ def verify(*, common: Common | None = None) -> None:
         verdict = with_keys(runtime, ledger_id, verdict)
     lines = [f"{finding.kind}: {finding.message}" for finding in verdict.findings]
     if verdict.ok:
+        lines.append(f"{verdict.accesses} accesses verified.")
         lines.append(f"{verdict.events} events verified; root {verdict.root}. All agree.")
     else:
         lines.append(f"{verdict.events} events read; the ledger does NOT verify.")

@@ -36,6 +36,8 @@ class Common:
     """The ledger's name."""
     json: Annotated[bool, Parameter(name="--json", negative="")] = False
     """Print one JSON document and nothing else."""
+    reason: str = ""
+    """Why you read this; it stays in the access log for good. No names: a case number."""
 
 
 @Parameter(name="*", group=_TIME)
@@ -109,15 +111,34 @@ def projecting(runtime: Runtime) -> Iterator[None]:
 
 @contextmanager
 def reading(
-    common: Common | None, point: PointInTime | None
+    common: Common | None, point: PointInTime | None, operation: str, *subjects: str
 ) -> Iterator[tuple[sqlalchemy.Connection, int, AsOf, date | None]]:
-    """A read on views that have caught up with the log."""
+    """A read on views that have caught up with the log, recorded as ``record_read`` does."""
     as_of, value_date = moment(point)
     with open_runtime() as runtime:
         ledger_id = runtime.ledger_id(ledger_name(common))
         catch_up(runtime, ledger_id)
+        record_read(runtime, ledger_id, common, operation, *subjects)
         with runtime.engine.connect() as connection:
             yield connection, ledger_id, as_of, value_date
+
+
+def record_read(
+    runtime: Runtime, ledger_id: int, common: Common | None, operation: str, *subjects: str
+) -> None:
+    """Have it in the access log that something is read, before it is shown.
+
+    ``subjects`` are as in ``account:anna``; none means the ledger as a whole.
+
+    Raises:
+        Failed: the reason is malformed, or missing where it is required; or the read cannot be
+            recorded.
+    """
+    from api import cli_reads
+
+    cli_reads.record(
+        runtime, ledger_id, "" if common is None else common.reason, operation, subjects
+    )
 
 
 def catch_up(runtime: Runtime, ledger_id: int) -> None:

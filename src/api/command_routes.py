@@ -9,11 +9,11 @@ from urllib.parse import unquote
 
 import msgspec
 
-from api import answers
+from api import answers, receipts
 from api.context import Context, submission_of
 from api.edge import CALLER, TRACE, problem_response, respond
 from api.exchange import Exchange
-from api.execution import FOR_REAL, Sent, execution_of, sent_of
+from api.execution import ASKED, FOR_REAL, Sent, execution_of, sent_of
 from api.intake import Result
 from api.key_ring import Caller
 from api.problems import KEY_MISMATCH, KEY_REQUIRED, FieldError, Problem, malformed
@@ -66,14 +66,20 @@ class CommandEndpoint:
         trace.route = self._route.path
         caller: Caller = scope[CALLER]
         sent = self._admit(caller, scope["headers"])
+        is_proven = receipts.is_asked(scope["headers"])
         execution, query = FOR_REAL, scope["query_string"]
         if query or sent.if_match is not None:
             execution = execution_of(query, sent.if_match, self._route.path_field)
         body = await read_body(receive, SINGLE_BYTES_MAX)
         command = self._command(caller, body, sent.key, scope.get("path_params", {}))
+        if execution.dry_run:
+            scope[ASKED] = (command,)
         outcome = (await self._context.submit(caller, [command], execution=execution))[0]
         if outcome.error is None:
             status, answer, more = _answer(outcome)
+            if is_proven:
+                position = None if execution.dry_run or outcome.event is None else outcome.position
+                answer = await receipts.attached(self._context, caller.ledger_id, position, answer)
         elif execution.dry_run:
             status, answer, more = problem_response(trace, outcome.error)
         else:

@@ -4,14 +4,17 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
+from api.accesses import Accesses
 from api.balance_reads import BalanceReads
 from api.due import Due
 from api.execution import FOR_REAL, Execution
 from api.intake import Intake, Result
 from api.key_ring import Caller, KeyRing
 from api.metrics import Metrics
+from api.notary_figures import NotaryFigures
 from api.reads import Reads
 from api.runtime import Runtime
+from api.self_audit_figures import SelfAuditFigures
 from ledger_core.commands import Command
 from ledger_core.ledger import Mode, Outcome, Submission
 from ledger_core.log import Connection
@@ -25,9 +28,19 @@ class Context:
         """Use an open runtime, which the caller closes."""
         self.runtime = runtime
         self.reads = Reads(runtime.engine, self._connect)
-        self.balances = BalanceReads(self._connect, runtime.now)
+        self.accesses = Accesses(lambda: runtime.connect("ledger_writer"), runtime.now)
+        self.balances = BalanceReads(
+            self._connect,
+            runtime.now,
+            self.accesses.recorder(),
+            runtime.settings.recording,
+        )
         self.due = Due(runtime)
         self.metrics = Metrics()
+        self.notary_figures = NotaryFigures(runtime.notary)
+        self.metrics.register(self.notary_figures)
+        self.self_audit_figures = SelfAuditFigures()
+        self.metrics.register(self.self_audit_figures)
         self.key_ring = KeyRing(self.reads, runtime.settings.server_secret)
         self.intake = Intake(runtime.submit_all, self.metrics.append_seconds.observe)
 
@@ -70,9 +83,10 @@ class Context:
         return self.runtime.connect("ledger_reader")
 
     def close(self) -> None:
-        """End the read threads."""
+        """End the threads that read and record."""
         self.reads.close()
         self.balances.close()
+        self.accesses.close()
 
 
 def submission_of(

@@ -15,15 +15,19 @@ from urllib.parse import parse_qsl
 from pydantic import ValidationError
 
 from api.balance_reads import BalanceText, Found
-from api.caching import Keeping, tagged
+from api.caching import KEEPING, NOT_MODIFIED, OK, Keeping, has_already, tagged
 from api.command_routes import path_id
 from api.context import Context
-from api.edge import CALLER, TRACE
+from api.edge import CALLER, TRACE, Trace
 from api.exchange import Exchange, Handler, Headers
+from api.problems import Problem
+from api.recording import Recorded, reason_of
 from api.roles import is_allowed
 from api.routes import VIEWS, accounts, balances, statements
+from api.subjects import listed
 from api.views import Reader, Thin, ViewRoute
 from api.wire import App, Message, Receive, Scope, Send
+from ledger_core.access_log import NewAccess
 from ledger_core.errors import ValidationFailed
 from ledger_core.fields import require_id
 
@@ -34,6 +38,8 @@ _ACCOUNT = "/v1/accounts/{account_id}"
 _ADDRESS = re.compile(r"/v1/accounts/([^/?#]+)(/balance|/statement)?")
 _STATEMENT = "/statement"
 _JSON = (b"content-type", b"application/json")
+# Where a request's scope keeps what is asked, once that is understood.
+_UNDERSTOOD = "ledger.understood"
 
 
 class BalanceView:
@@ -42,6 +48,7 @@ class BalanceView:
     def __init__(self, context: Context, view: ViewRoute, otherwise: App) -> None:
         """Stand before the framework's route of that view."""
         self._balances = context.balances
+        self._is_reason_required = context.runtime.settings.reason_required == "all"
         self._view = view
         self._otherwise = _Tasks(otherwise)
 
@@ -51,7 +58,11 @@ class BalanceView:
         account_id = _account_id(scope["path"])
         text = None
         if account_id is not None and not scope["query_string"] and self._is_open_to(caller):
-            text = await self._balances.read(caller.ledger_id, account_id)
+            reason = self._reason(scope["headers"])
+            if reason is not None:
+                asked = scope["headers"]
+                access = partial(self._access, account_id, caller, reason, scope[TRACE], asked)
+                text = await self._balances.read(caller.ledger_id, account_id, access)
         if text is None:
             await self._otherwise.app(scope, receive, send)
             return
@@ -68,8 +79,12 @@ class BalanceView:
         exchange.trace.route = self._view.path
         account_id, caller = _account_id(path), exchange.caller
         tell = partial(self._tell, path, exchange)
-        if account_id is not None and self._is_open_to(caller):
-            self._balances.ask(caller.ledger_id, account_id, tell)
+        reason = self._reason(exchange.headers)
+        if account_id is not None and reason is not None and self._is_open_to(caller):
+            access = partial(
+                self._access, account_id, caller, reason, exchange.trace, exchange.headers
+            )
+            self._balances.ask(caller.ledger_id, account_id, access, tell)
         else:
             tell(None)
 
@@ -82,6 +97,38 @@ class BalanceView:
             self._otherwise.answer(path, b"", exchange)
         else:
             exchange.fail(found)
+
+    def _reason(self, headers: Headers) -> str | None:
+        """Why the caller reads; ``None`` where that is to be refused."""
+        try:
+            reason = reason_of(headers)
+        except Problem:
+            return None
+        return None if self._is_reason_required and not reason else reason
+
+    def _access(  # noqa: PLR0913, PLR0917 - what is known of a read, and its answer
+        self,
+        account_id: str,
+        caller: "Caller",
+        reason: str,
+        trace: Trace,
+        asked: Headers,
+        text: BalanceText,
+    ) -> NewAccess:
+        """The access that a balance as an answer amounts to."""
+        subjects: tuple[str, ...] = (f"account:{account_id}",)
+        if text.customers:
+            subjects = listed(subjects, [f"customer:{found}" for found in text.customers])
+        status = NOT_MODIFIED if has_already(text.version, asked) else OK
+        return NewAccess(
+            caller.actor,
+            self._view.operation,
+            subjects,
+            reason,
+            trace.request_id,
+            status,
+            text.position,
+        )
 
     def _is_open_to(self, caller: "Caller") -> bool:
         """Whether the caller's role may read the view."""
@@ -103,6 +150,7 @@ class AskedView:
         self._view = view
         self._thin = thin
         self._otherwise = otherwise
+        self._recorded = Recorded(self._answer, context, operation=view.operation)
         self._tasks = _Tasks(self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,6 +166,14 @@ class AskedView:
             return
         scope[TRACE].route = self._view.path
         reader = Reader(self._context, caller, self._view.keeping(parameters))
+        understood = {_UNDERSTOOD: (reader, account_id, query), KEEPING: reader.keeping}
+        await self._recorded(
+            {**scope, **understood, "path_params": {"account_id": account_id}}, receive, send
+        )
+
+    async def _answer(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer what was understood."""
+        reader, account_id, query = scope[_UNDERSTOOD]
         body = await self._thin.body(reader, account_id, query)
         for message in _messages(body, reader.keeping, scope["headers"]):
             await send(message)

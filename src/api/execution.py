@@ -44,6 +44,9 @@ class Execution(msgspec.Struct, frozen=True):
 
 FOR_REAL = Execution()
 
+ASKED = "ledger.asked"
+"""Where the commands of a dry run stand, for those around who record what it was about."""
+
 
 class Sent(msgspec.Struct, frozen=True):
     """What the headers of a command say: its key, and ``If-Match`` as it was sent."""

@@ -11,6 +11,7 @@ from api.context import Context
 from api.edge import TRACE
 from api.metrics import CONTENT_TYPE
 from api.problems import RETRY_AFTER_S, Kind, Problem
+from api.self_audit_figures import LatestAudit, latest_audits, state_of
 from api.sql import driver_connection
 from api.standing import Standing, standings
 
@@ -18,9 +19,15 @@ WRITER_STOPPED = Kind(503, "writer_stopped", "A ledger's writer has stopped.")
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """The server answers; how far each projection is behind its ledger."""
+    """The server answers; how far each projection is behind its ledger.
+
+    ``notary`` is ``stopped`` where a log does not continue what was signed of it; ``self_audit`` is
+    ``findings`` where the newest self-audit of a ledger found anything.
+    """
 
     status: str
+    notary: str
+    self_audit: str
     lag_events: dict[str, int]
 
 
@@ -32,17 +39,20 @@ def routes(context: Context) -> list[Route]:
         return _json({"status": "alive"})
 
     async def readyz(_request: Request) -> Response:
-        """The database answers and no writer has stopped; lag is told, and is no failure."""
+        """The database answers, no writer has stopped, reads can be recorded; lag is no failure."""
         found = await _standings(context)
+        await context.accesses.require_writable()
         if not all(writer.is_running for writer in context.runtime.writers().values()):
             raise Problem(WRITER_STOPPED, headers=(("Retry-After", str(RETRY_AFTER_S)),))
+        audits = await _latest_audits(context)
         lags = [(name, view.lag_events) for at in found for name, view in at.projections.items()]
         worst = {name: max(lag for other, lag in lags if other == name) for name, _ in lags}
-        return _json(Ready("ready", worst))
+        return _json(Ready("ready", _notary_state(context), state_of(audits), worst))
 
     async def metrics(_request: Request) -> Response:
         """Every figure in Prometheus' text format."""
         found = await _standings(context)
+        context.self_audit_figures.latest = await _latest_audits(context)
         body = context.metrics.render(context.runtime.writers(), found)
         return Response(body, media_type=CONTENT_TYPE)
 
@@ -53,9 +63,19 @@ def routes(context: Context) -> list[Route]:
     ]
 
 
+def _notary_state(context: Context) -> str:
+    """Whether every log is being signed."""
+    return "stopped" if context.runtime.notary.is_stopped else "signing"
+
+
 async def _standings(context: Context) -> list[Standing]:
     """Where every ledger stands."""
     return await context.reads.run(lambda connection: standings(driver_connection(connection)))
+
+
+async def _latest_audits(context: Context) -> list[LatestAudit]:
+    """The newest self-audit of every ledger."""
+    return await context.reads.run(lambda connection: latest_audits(driver_connection(connection)))
 
 
 def _route(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:

@@ -75,6 +75,10 @@ class Metrics(Collector):
             registry=registry,
         )
 
+    def register(self, collector: Collector) -> None:
+        """Show another's figures, too."""
+        self._registry.register(collector)
+
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request; labels come from the table of routes, never from the caller."""
         self._requests[method, route, status] += 1

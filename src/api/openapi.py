@@ -12,14 +12,16 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api import answers, batches, business_day_route, problems
+from api import answers, batches, business_day_route, checkpoint_route, problems
 from api.business_day import BusinessDay
 from api.caching import CONTROL
 from api.command_routes import CommandRoute
 from api.deprecations import Deprecated, Route
+from api.receipts import Receipt
 from api.roles import ALLOWED
 from api.views import ViewRoute
 from ledger_core import commands
+from ledger_core.access_log import REASON_CHARACTERS_MAX
 from ledger_core.approvals import ApprovalRequested
 
 Json = dict[str, Any]
@@ -75,6 +77,23 @@ _PARAMETERS: Json = {
         "description": "The `ETag` of an answer that was kept: 304 where it still holds.",
         "schema": {"type": "string"},
     },
+    "LedgerReceipt": {
+        "name": "Ledger-Receipt",
+        "in": "header",
+        "required": False,
+        "description": "`true`: the answer has a member `receipt`, the proof that the event is in"
+        " the signed log; null where none can be given now, or nothing was recorded.",
+        "schema": {"type": "boolean", "default": False},
+    },
+    "Reason": {
+        "name": "Ledger-Reason",
+        "in": "header",
+        "required": False,
+        "description": "Why this is read: kept for good in the access log, in clear; up to 200"
+        " characters. A server may require it (400 `reason_required`).",
+        "schema": {"type": "string", "maxLength": REASON_CHARACTERS_MAX},
+        "example": "case 2026-114",
+    },
     "RequestId": {
         "name": "X-Request-Id",
         "in": "header",
@@ -119,6 +138,9 @@ _REASONS = {
     503: "Too busy, or the database is away: try again",
 }
 _WHEN_TO_RETRY = {409: ("Retry-After",), 503: ("Retry-After",)}
+_RECEIPT: Json = {
+    "properties": {"receipt": {"anyOf": [{"$ref": _REFS.format(name="Receipt")}, {"type": "null"}]}}
+}
 _OF_COMMANDS = ("Idempotency-Replayed", "Dry-Run", "X-Request-Id", "traceparent")
 _HEALTH = {
     "/livez": ("livez", "The process runs", "application/json"),
@@ -182,11 +204,12 @@ def _document(
     document["security"] = [{"apiKey": []}]
     paths: Json = document["paths"]
     for view in views:
-        _complete(paths[view.path]["get"], view)
+        _complete(paths[view.path.replace(":path}", "}")]["get"], view)
     for route in routes:
         paths.setdefault(route.path, {})["post"] = _command(route)
     paths[batches.PATH] = {"post": _batch()}
     paths[business_day_route.PATH] = {"post": _business_day()}
+    paths[checkpoint_route.PATH]["post"] = _checkpoint()
     for path, (operation_id, summary, media_type) in _HEALTH.items():
         paths[path] = {"get": _health(operation_id, summary, media_type)}
     for (method, path), item in deprecated.items():
@@ -199,11 +222,15 @@ def _document(
 def _complete(operation: Json, view: ViewRoute) -> None:
     """Add to a view's operation what its endpoint does not know of."""
     operation.setdefault("parameters", []).extend(
-        _parameter(name) for name in ("IfNoneMatch", "RequestId", "Traceparent")
+        _parameter(name) for name in ("IfNoneMatch", "Reason", "RequestId", "Traceparent")
     )
     answered = operation["responses"]["200"]
     if view.answer is not None:
         answered["content"] = {"application/json": {"schema": _ref(view.answer.__name__)}}
+    if view.media:
+        described = answered["content"] if view.answer is not None else {}
+        texts = {media: {"schema": {"type": "string"}} for media in view.media}
+        answered["content"] = described | texts
     names = ["ETag", "Cache-Control", "X-Request-Id", "traceparent", *view.headers]
     answered["headers"] = _headers(*names)
     operation["responses"] |= {
@@ -220,6 +247,8 @@ def _schemas(routes: Sequence[CommandRoute], views: Sequence[ViewRoute]) -> Json
         batches.BatchAnswer,
         batches.RefusedBatch,
         business_day_route.BusinessDayBody,
+        checkpoint_route.CheckpointBody,
+        Receipt,
         BusinessDay,
         problems.ProblemBody,
         answers.UnchangedAnswer,
@@ -242,7 +271,7 @@ def _schemas(routes: Sequence[CommandRoute], views: Sequence[ViewRoute]) -> Json
 
 def _command(route: CommandRoute) -> Json:
     """The operation of a single command."""
-    names = ["IdempotencyKey", "DryRun", "AtPosition", "RequestId", "Traceparent"]
+    names = ["IdempotencyKey", "DryRun", "AtPosition", "LedgerReceipt", "RequestId", "Traceparent"]
     if route.path_field == "account_id":
         names.append("IfMatch")
     operation: Json = {
@@ -280,7 +309,7 @@ def _recorded(route: CommandRoute) -> Json:
     responses: Json = {}
     if ApprovalRequested not in recorded:
         schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
-        responses["201"] = _response("Recorded", schema)
+        responses["201"] = _response("Recorded", schema | _RECEIPT)
     if route.operation in commands.approvable() or ApprovalRequested in recorded:
         waiting = _ref(answers.ANSWER_TYPES[ApprovalRequested].__name__)
         responses["202"] = _response("It waits for approval", waiting)
@@ -354,6 +383,30 @@ def _business_day() -> Json:
             "200": _response("What it came to", _ref("BusinessDay"))
             | {"headers": _headers("X-Request-Id", "traceparent")},
             **_refusals(_COMMAND_REFUSALS),
+        },
+    }
+    _note_roles(operation)
+    return operation
+
+
+def _checkpoint() -> Json:
+    """The operation that has a checkpoint signed."""
+    operation: Json = {
+        "operationId": checkpoint_route.OPERATION,
+        "summary": "Sign the head of the log now",
+        "description": checkpoint_route.CheckpointBody.__doc__ or "",
+        "tags": ["commands"],
+        "parameters": [_parameter(name) for name in ("RequestId", "Traceparent")],
+        "requestBody": {
+            "required": False,
+            "content": {
+                "application/json": {"schema": _ref("CheckpointBody"), "example": {"log": "events"}}
+            },
+        },
+        "responses": {
+            "201": _response("The checkpoint, signed now or before", _ref("CheckpointAnswer"))
+            | {"headers": _headers("Location", "X-Request-Id", "traceparent")},
+            **_refusals((400, 401, 403, 413, 415, 422, 500, 503)),
         },
     }
     _note_roles(operation)

@@ -56,9 +56,9 @@ def balances(found: list[Balance], *, as_json: bool, ledger: str) -> None:
     """Print balances."""
     if as_json:
         rows = [_balance(balance) for balance in found]
-        _print_json({"ledger": ledger, "balances": rows})
+        show_json({"ledger": ledger, "balances": rows})
         return
-    table = _table("account", "currency", "status", ">balance", ">held", ">available")
+    table = table_of("account", "currency", "status", ">balance", ">held", ">available")
     for balance in found:
         available = balance.available_minor
         table.add_row(
@@ -69,12 +69,12 @@ def balances(found: list[Balance], *, as_json: bool, ledger: str) -> None:
             decimal_text(balance.held_minor, balance.scale),
             "no limit" if available is None else decimal_text(available, balance.scale),
         )
-    _print(table)
+    show(table)
 
 
 def statement(pages: Iterator[StatementPage], *, as_json: bool, ledger: str) -> None:
     """Print a statement, page by page as it is read."""
-    table = _table("position", "recorded", "value date", "kind", "text", ">amount", ">balance")
+    table = table_of("position", "recorded", "value date", "kind", "text", ">amount", ">balance")
     rows: list[dict[str, Any]] = []
     page: StatementPage | None = None
     first: StatementPage | None = None
@@ -100,9 +100,9 @@ def statement(pages: Iterator[StatementPage], *, as_json: bool, ledger: str) -> 
     if as_json:
         head = _with_decimals(_plain(first), first.scale)
         head.pop("next_after", None)
-        _print_json({"ledger": ledger, **head, "lines": rows})
+        show_json({"ledger": ledger, **head, "lines": rows})
         return
-    _print(table)
+    show(table)
     closing = decimal_text(page.closing_minor, page.scale)
     Console().print(Text(f"{page.account_id}: closing balance {closing} {page.currency}"))
 
@@ -112,9 +112,9 @@ def trial_balance(found: TrialBalance, *, as_json: bool, ledger: str) -> None:
     if as_json:
         document = _plain(found)
         document["rows"] = [_with_decimals(row, row["scale"]) for row in document["rows"]]
-        _print_json({"ledger": ledger, **document})
+        show_json({"ledger": ledger, **document})
         return
-    table = _table("account", "type", "currency", ">debit", ">credit")
+    table = table_of("account", "type", "currency", ">debit", ">credit")
     for row in found.rows:
         table.add_row(
             Text(row.account_id),
@@ -131,7 +131,7 @@ def trial_balance(found: TrialBalance, *, as_json: bool, ledger: str) -> None:
             decimal_text(total.debit_minor, total.scale),
             decimal_text(total.credit_minor, total.scale),
         )
-    _print(table)
+    show(table)
 
 
 def customer(
@@ -143,7 +143,7 @@ def customer(
         document = _plain(found)
         for hidden in ("sealed", "subject", "public"):
             document.pop(hidden, None)
-        _print_json({"ledger": ledger, **document, "profile": shown})
+        show_json({"ledger": ledger, **document, "profile": shown})
         return
     console = Console()
     console.print(Text(f"Customer {found.customer_id}", style="bold"))
@@ -151,7 +151,7 @@ def customer(
         console.print("The person was erased.")
     for name, value in sorted((shown or {}).items()):
         console.print(Text(f"  {name}: {value}"))
-    accounts = _table("account", "role", "currency", "status", ">balance", ">available")
+    accounts = table_of("account", "role", "currency", "status", ">balance", ">available")
     for held in found.accounts:
         balance = held.balance
         available = balance.available_minor
@@ -163,7 +163,7 @@ def customer(
             decimal_text(balance.posted_minor, balance.scale),
             "no limit" if available is None else decimal_text(available, balance.scale),
         )
-    _print(accounts)
+    show(accounts)
     for flag in found.flags:
         console.print(Text(f"Flag {flag.rule} on {flag.account_id}: {flag.reason}"))
 
@@ -225,7 +225,7 @@ def _status(balance: Balance) -> str:
     return f"{balance.status}, blocked: {' '.join(blocked)}" if blocked else balance.status
 
 
-def _table(*columns: str) -> Table:
+def table_of(*columns: str) -> Table:
     """A table; a column named with ``>`` is set to the right."""
     table = Table(box=None, pad_edge=False)
     for column in columns:
@@ -236,7 +236,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _print(table: Table) -> None:
+def show(table: Table) -> None:
     """Print a table as wide as it needs to be where there is no terminal."""
     console = Console()
     if not console.is_terminal:
@@ -244,6 +244,6 @@ def _print(table: Table) -> None:
     console.print(table)
 
 
-def _print_json(document: dict[str, Any]) -> None:
+def show_json(document: dict[str, Any]) -> None:
     """Print one JSON document."""
     print(as_json(document))

@@ -136,6 +136,8 @@ STATUS_OF: Mapping[type[LedgerError], int] = MappingProxyType(
         errors.OrderNotFound: 404,
         errors.ApprovalNotFound: 404,
         errors.PolicyNotFound: 404,
+        errors.FlagNotFound: 404,
+        errors.RefusalNotFound: 404,
         errors.LedgerNotFound: 404,
         errors.LinkNotFound: 404,
         errors.LedgerBusy: 503,

@@ -11,7 +11,7 @@ import threading
 
 import structlog
 
-from api import collector, logs
+from api import collector, logs, tile_keeper
 from projections import runner
 
 _log = structlog.get_logger("ledger.projector")
@@ -28,7 +28,11 @@ def main() -> None:
     threading.Thread(target=_watch_parent, args=(stop,), daemon=True).start()
     _log.info("projector started", pid=os.getpid())
     collector.tune()
+    tiles = threading.Thread(target=tile_keeper.run_forever, args=(url, stop), name="tiles")
+    tiles.start()
     runner.run_forever(url, stop)
+    stop.set()
+    tiles.join()
     _log.info("projector stopped", pid=os.getpid())
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 BODY_BYTES_MAX = 65_536
 
 # Whatever these say, the usual way knows what to do.
-_UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
+_UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"ledger-receipt"})
 
 
 class Protocol(HttpToolsProtocol):

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from api import api_keys, clock, embedded_postgres, migrations
+from api.notary import Notary
 from api.role_names import Role
 from api.settings import Settings
 from ledger_core import database, log
@@ -45,6 +46,7 @@ class Runtime:
         migrations.upgrade(self.database_url)
         self.vault = Vault(settings.key_encryption_key, "local", clock.random_bytes)
         self.engine = database.engine(self.database_url, "ledger_reader")
+        self.notary = Notary(settings, self.connect, now)
         self._writers: dict[int, Writer] = {}
         self._lock = threading.Lock()
 
@@ -189,4 +191,5 @@ class Runtime:
             self._writers.clear()
         for writer in writers:
             writer.stop()
+        self.notary.close()
         self.engine.dispose()

@@ -1,11 +1,9 @@
-"""``ledger serve``: the HTTP server, with the projector as a child process beside it.
+"""``ledger serve``: the HTTP server, with projector and self-audit as child processes beside it.
 
 Where the program brings its own PostgreSQL, that is started again too if it dies.
 """
 
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,89 +13,43 @@ from types import FrameType
 import structlog
 import uvicorn
 
-from api import collector, embedded_postgres, logs
+from api import collector, embedded_postgres, logs, self_audit_order
 from api.app import create_app
+from api.child import RESTART_S_MAX, Child
 from api.clockwork import Clockwork
+from api.notary_rounds import NotaryRounds
 from api.protocol import Protocol
 from api.runtime import Runtime
 
-RESTART_S_MIN = 0.5
-RESTART_S_MAX = 30.0
-# A projector that ran this long was not failing at its start: begin waiting anew.
-STEADY_S = 60.0
 # Requests under way when the server is told to stop get this long.
 SHUTDOWN_S = 20
 WATCH_INTERVAL_S = 1.0
+# The self-audit's process begins so long after the server, or sooner if audits are more frequent.
+FIRST_AUDIT_S = 60.0
 
 _log = structlog.get_logger("ledger.serve")
 
 
-class Projector:
-    """The child process that keeps the views up; started again, ever more slowly, if it dies."""
+class Projector(Child):
+    """The child process that keeps the views up."""
 
     def __init__(self, database_url: str) -> None:
-        """Start it, and a thread that watches it."""
-        self._database_url = database_url
-        self._stopping = threading.Event()
-        self._process = self._start()
-        self._thread = threading.Thread(target=self._watch, name="projector", daemon=True)
-        self._thread.start()
+        """Start it."""
+        super().__init__("projector", "api.projector", database_url.encode() + b"\n")
 
-    @property
-    def pid(self) -> int:
-        """The process now running."""
-        return self._process.pid
 
-    def stop(self) -> None:
-        """End the process: its input ends, and it finishes the batch it is at."""
-        self._stopping.set()
-        self._end_input(self._process)
-        self._thread.join()
+class SelfAuditing(Child):
+    """The child process that audits the ledgers, started a while after the server."""
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        """Start the process, which ends when this one does: it reads from us."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "api.projector"],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
+    def __init__(self, runtime: Runtime, every_s: float) -> None:
+        """Start it later: a start of the server stays quick, and a short run has none."""
+        order = self_audit_order.Order(runtime.database_url, every_s, runtime.settings)
+        super().__init__(
+            "self-audit",
+            "api.self_audit_process",
+            self_audit_order.encode(order),
+            after_s=min(FIRST_AUDIT_S, every_s),
         )
-        assert process.stdin is not None  # noqa: S101 - asked for above
-        process.stdin.write(self._database_url.encode() + b"\n")
-        process.stdin.flush()
-        return process
-
-    def _watch(self) -> None:
-        """Wait for the process; start it again unless it was to stop."""
-        delay_s = RESTART_S_MIN
-        while True:
-            steady = self._wait(STEADY_S)
-            if steady:
-                delay_s = RESTART_S_MIN
-                self._wait(None)
-            if self._stopping.is_set():
-                return
-            _log.error("projector died", code=self._process.returncode, restart_s=delay_s)
-            self._end_input(self._process)
-            if self._stopping.wait(delay_s):
-                return
-            delay_s = min(2 * delay_s, RESTART_S_MAX)
-            self._process = self._start()
-            if self._stopping.is_set():
-                self._end_input(self._process)
-
-    def _wait(self, timeout_s: float | None) -> bool:
-        """Wait for the process to end; whether it still runs."""
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return True
-        return False
-
-    @staticmethod
-    def _end_input(process: subprocess.Popen[bytes]) -> None:
-        """Close our end of the process's input."""
-        if process.stdin is not None:
-            process.stdin.close()
 
 
 class DatabaseWatch:
@@ -146,9 +98,14 @@ def serve(runtime: Runtime, host: str, port: int) -> None:
     )
     projector = Projector(runtime.database_url)
     clockwork = Clockwork(runtime, runs_orders=runtime.settings.orders == "auto")
+    notary = NotaryRounds(runtime)
+    every_s = runtime.settings.self_audit_s
+    auditing = None if every_s is None else SelfAuditing(runtime, every_s)
     try:
+        app = create_app(runtime)
+        app.state.context.notary_figures.outlets = notary.outlets
         config = uvicorn.Config(
-            create_app(runtime),
+            app,
             host=host,
             port=port,
             http=Protocol,
@@ -164,6 +121,9 @@ def serve(runtime: Runtime, host: str, port: int) -> None:
             uvicorn.Server(config).run()
     finally:
         clockwork.stop()
+        notary.stop()
+        if auditing is not None:
+            auditing.stop()
         if watch is not None:
             watch.stop()
         projector.stop()

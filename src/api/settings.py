@@ -8,7 +8,7 @@ import base64
 import binascii
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 import psycopg
@@ -16,12 +16,17 @@ import sqlalchemy.exc
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import make_url
 
-from api import clock, embedded_postgres
+from api import clock, embedded_postgres, notary_settings
+from api.notary_settings import NotarySettings, NotarySettingsError
 from ledger_core.vault import KEY_BYTES
 
 PORT_MAX = 65_535
+SELF_AUDIT_S = 3_600
+SELF_AUDIT_S_MAX = 604_800
 
 Orders = Literal["auto", "manual"]
+Recording = Literal["prompt", "strict"]
+ReasonRequired = Literal["none", "customers", "all"]
 
 
 class SettingsError(RuntimeError):
@@ -32,6 +37,9 @@ class Settings(msgspec.Struct, frozen=True):
     """Where the database and the secrets are. ``database_url`` ``None``: the embedded server.
 
     ``orders``: whether a server runs standing orders by itself (``auto``), or only when asked to.
+    ``reason_required``: what is shown only to who says why they read it. ``self_audit_s``: how long
+    after a self-audit a server makes the next one; ``None``: never. ``recording``: whether reads of
+    balances that show no customer, too, are recorded before they are answered (``strict``).
     """
 
     data_dir: Path
@@ -39,6 +47,10 @@ class Settings(msgspec.Struct, frozen=True):
     key_encryption_key: bytes
     server_secret: bytes
     orders: Orders = "auto"
+    reason_required: ReasonRequired = "none"
+    recording: Recording = "prompt"
+    notary: NotarySettings = NotarySettings()
+    self_audit_s: float | None = SELF_AUDIT_S
 
     def __repr__(self) -> str:
         """Say where things are, and no secret."""
@@ -50,11 +62,13 @@ def load() -> Settings:
 
     ``LEDGER_DATABASE_URL`` names a server to use instead of the embedded one;
     ``LEDGER_KEY_ENCRYPTION_KEY`` and ``LEDGER_SERVER_SECRET`` hold 32 bytes in base64 each;
-    ``LEDGER_ORDERS`` is ``auto`` or ``manual``.
+    ``LEDGER_ORDERS`` is ``auto`` or ``manual``; ``LEDGER_REASON_REQUIRED`` is ``none``,
+    ``customers`` or ``all``; ``LEDGER_ACCESS_RECORDING`` is ``prompt`` or ``strict``.
 
     Raises:
         SettingsError: the URL is malformed; a secret is not 32 bytes in base64, or cannot be read
-            or written; ``LEDGER_ORDERS`` is something else.
+            or written; ``LEDGER_ORDERS``, ``LEDGER_REASON_REQUIRED`` or
+            ``LEDGER_ACCESS_RECORDING`` is something else.
     """
     data_dir = embedded_postgres.default_data_dir()
     keys_dir = data_dir / "keys"
@@ -64,7 +78,40 @@ def load() -> Settings:
         key_encryption_key=_secret("LEDGER_KEY_ENCRYPTION_KEY", keys_dir / "key-encryption-key"),
         server_secret=_secret("LEDGER_SERVER_SECRET", keys_dir / "server-secret"),
         orders=_orders(),
+        reason_required=_one_of(ReasonRequired, "LEDGER_REASON_REQUIRED"),
+        recording=_one_of(Recording, "LEDGER_ACCESS_RECORDING"),
+        notary=_notary(),
+        self_audit_s=_self_audit_s(),
     )
+
+
+def _self_audit_s() -> float | None:
+    """How long after a self-audit the next one is due; ``None``: a server makes none.
+
+    Raises:
+        SettingsError: neither a number of seconds nor ``off``.
+    """
+    text = os.environ.get("LEDGER_SELF_AUDIT") or str(SELF_AUDIT_S)
+    if text == "off":
+        return None
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= SELF_AUDIT_S_MAX:
+        return int(text)
+    msg = (
+        f"LEDGER_SELF_AUDIT must be off, or a whole number of seconds from 1 to {SELF_AUDIT_S_MAX}"
+    )
+    raise SettingsError(msg)
+
+
+def _notary() -> NotarySettings:
+    """How checkpoints are signed and published.
+
+    Raises:
+        SettingsError: see ``notary_settings``.
+    """
+    try:
+        return notary_settings.load()
+    except NotarySettingsError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _orders() -> Orders:
@@ -81,6 +128,20 @@ def _orders() -> Orders:
         case _:
             msg = "LEDGER_ORDERS must be auto or manual"
             raise SettingsError(msg)
+
+
+def _one_of(known: Any, variable: str) -> Any:  # noqa: ANN401 - a Literal and one of its values
+    """The value that a variable names; the first of those known where it is not set.
+
+    Raises:
+        SettingsError: none of those known.
+    """
+    values = get_args(known)
+    asked = os.environ.get(variable) or values[0]
+    if asked not in values:
+        msg = f"{variable} must be {', '.join(values[:-1])} or {values[-1]}"
+        raise SettingsError(msg)
+    return asked
 
 
 def _database_url() -> str | None:
@@ -128,7 +189,7 @@ def _secret(variable: str, path: Path) -> bytes:
     Raises:
         SettingsError: see ``load``.
     """
-    text = os.environ.get(variable)
+    text = os.environ.get(variable) if variable else None
     if text:
         return _decoded(text, variable)
     try:
@@ -138,6 +199,21 @@ def _secret(variable: str, path: Path) -> bytes:
     except OSError as error:
         msg = f"cannot read or create the secret {path}: {error.strerror}"
         raise SettingsError(msg) from None
+
+
+def wrapping_key_files(data_dir: Path) -> tuple[Path, Path]:
+    """The file of the key-encryption key, and that of the one that is to replace it."""
+    current = data_dir / "keys" / "key-encryption-key"
+    return current, current.with_name(f"{current.name}.new")
+
+
+def new_wrapping_key(path: Path) -> bytes:
+    """A new key-encryption key in that file, or the one that an interrupted change left there.
+
+    Raises:
+        SettingsError: the file cannot be read or written, or holds something else.
+    """
+    return _secret("", path)
 
 
 def _create(path: Path) -> None:

@@ -50,8 +50,9 @@ class ViewRoute(msgspec.Struct, frozen=True, kw_only=True):
     """Where a view is read; ``operation`` is its name in the table of roles.
 
     ``keep`` says how long an answer may be kept that is not pinned to a position. ``answer`` is
-    the type of the document where the endpoint encodes it itself, ``headers`` what it adds, and
-    ``thin`` how the same answer is had without the framework.
+    the type of the document where the endpoint encodes it itself, ``headers`` what it adds,
+    ``media`` are media types of the answer besides JSON, or instead of it, and ``thin`` is how the
+    same answer is had without the framework.
     """
 
     path: str
@@ -61,6 +62,7 @@ class ViewRoute(msgspec.Struct, frozen=True, kw_only=True):
     keep: Keep = "check"
     answer: type[msgspec.Struct] | None = None
     headers: tuple[str, ...] = ()
+    media: tuple[str, ...] = ()
     thin: "Thin[Any] | None" = None
 
     def keeping(self, parameters: Container[str]) -> Keeping:

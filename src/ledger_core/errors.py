@@ -446,6 +446,20 @@ class ApprovalNotFound(NotFound):
     sentence = "There is no such approval request in this ledger."
 
 
+class FlagNotFound(NotFound):
+    """No risk flag has that id."""
+
+    code = "flag_not_found"
+    sentence = "There is no such risk flag in this ledger."
+
+
+class RefusalNotFound(NotFound):
+    """No refusal was recorded there, or under that key."""
+
+    code = "refusal_not_found"
+    sentence = "No refusal is recorded there in this ledger."
+
+
 class LedgerNotFound(NotFound):
     """No ledger has that name."""
 

@@ -40,6 +40,7 @@ from ledger_core.customers import (
 from ledger_core.errors import (
     ApprovalNeeded,
     BatchFailed,
+    CustomerErasedAlready,
     EntryExists,
     HoldExists,
     IdempotencyConflict,
@@ -58,7 +59,7 @@ from ledger_core.refusals import CommandRefused, RefusalBounds
 from ledger_core.standing_orders import RunOrder
 from ledger_core.transfers import Transfer
 from ledger_core.unchanged import NothingChanged
-from ledger_core.vault import Vault
+from ledger_core.vault import KeyDestroyedError, Vault
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
@@ -415,12 +416,19 @@ class Transaction:
         return commands.decide_sealed(books, command, sealed)
 
     def _sealed(self, subject: str, profile: dict[str, str]) -> Sealed:
-        """A profile with its personal fields sealed."""
+        """A profile with its personal fields sealed.
+
+        Raises:
+            CustomerErasedAlready: on books of the past, a person who was forgotten since.
+        """
         personal = {name: text for name, text in profile.items() if name in PERSONAL_FIELDS}
         public = {name: text for name, text in profile.items() if name not in PERSONAL_FIELDS}
         cipher = self._ciphers.get(subject)
         if cipher is None:
-            sealed = self._vault.seal(self._connection, self._ledger_id, subject, personal)
+            try:
+                sealed = self._vault.seal(self._connection, self._ledger_id, subject, personal)
+            except KeyDestroyedError:
+                raise CustomerErasedAlready from None
         else:
             sealed = self._vault.seal_with(cipher, subject, personal)
         return Sealed(subject, sealed, public)

@@ -154,8 +154,10 @@ class _Course:
         return self._sums_minor[at - 1] if at else 0
 
 
-def effect(conn: sqlalchemy.Connection, ledger_id: int, entry_id: str) -> EntryEffect:
-    """What the entry of that id changed, as of its own position.
+def effect(
+    conn: sqlalchemy.Connection, ledger_id: int, entry_id: str, *, as_of: AsOf = NOW
+) -> EntryEffect:
+    """What the entry of that id changed, as of its own position; it must be there ``as_of``.
 
     Raises:
         LedgerNotFound: no such ledger.
@@ -168,6 +170,8 @@ def effect(conn: sqlalchemy.Connection, ledger_id: int, entry_id: str) -> EntryE
     entry = None if position is None else entries_at(conn, ledger_id, [position]).get(position)
     if position is None or entry is None or entry_id_at(entry, position) != entry_id:
         resolve(conn, ledger_id, NOW, *PROJECTIONS_READ)
+        raise EntryNotFound(field="entry_id")
+    if as_of != NOW and position > resolve(conn, ledger_id, as_of, *PROJECTIONS_READ).position:
         raise EntryNotFound(field="entry_id")
     reading = resolve(conn, ledger_id, AsOf(position), *PROJECTIONS_READ)
     recorded_at = reading.recorded_at

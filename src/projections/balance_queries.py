@@ -181,14 +181,15 @@ def balances(  # noqa: PLR0913 - which moment, which accounts, which page
 
 
 def balances_of_ids(
-    conn: sqlalchemy.Connection, ledger_id: int, account_ids: list[str]
+    conn: sqlalchemy.Connection, ledger_id: int, account_ids: list[str], *, as_of: AsOf = NOW
 ) -> list[Balance]:
-    """The balances of those of the accounts that are open by now, by account id.
+    """The balances of those of the accounts that were open by then, by account id.
 
     Raises:
         LedgerNotFound: no such ledger.
+        PositionAhead: that position is not projected yet.
     """
-    reading = resolve(conn, ledger_id, NOW, *PROJECTIONS_READ)
+    reading = resolve(conn, ledger_id, as_of, *PROJECTIONS_READ)
     found = accounts_of_ids(conn, ledger_id, reading, account_ids)
     return balances_of(conn, ledger_id, reading, found, None)
 

@@ -20,6 +20,7 @@ from projections.folding import (
 )
 from projections.memory import Memory
 from projections.registry import PROJECTIONS
+from projections.tables import SCHEMA
 from projections.writing import Lane, Projection, Slot, lane
 
 BATCH_EVENTS_MAX = 20_000
@@ -66,23 +67,26 @@ def replay(connection: Connection, ledger_id: int, to_position: int) -> Memory:
     return memory
 
 
-def take_batch(
+def take_batch(  # noqa: PLR0913 - which events, and where they are taken in
     connection: Connection,
     ledger_id: int,
     targets: Sequence[tuple[Projection, int]],
     memory: Memory,
     limit: int,
+    *,
+    schema: str = SCHEMA,
 ) -> int:
     """Read up to ``limit`` events after the memory's position and write the targets' slots.
 
-    In the caller's transaction, which has locked the targets' positions.
+    In the caller's transaction, which has locked the targets' positions. ``schema`` is where the
+    tables of the targets are, if not among the live views.
 
     Raises:
         As ``runner.advance``.
     """
     memory.trim()
     first, goal = memory.position, memory.position + limit
-    with _without_collections(), lane(connection) as opened:
+    with _without_collections(), lane(connection, schema) as opened:
         slots = [(projection, Slot(opened, ledger_id, slot_no)) for projection, slot_no in targets]
         batch = Batch(first + 1, first, _NEVER)
         characters = 0

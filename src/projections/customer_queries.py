@@ -14,11 +14,12 @@ from projections.balance_queries import Balance, account_at, accounts_of_ids, ba
 from projections.customer_360 import Profile, evolve
 from projections.customer_360 import customers as customers_table
 from projections.flag_queries import open_flags
-from projections.links import events_of, linked_accounts
+from projections.links import linked_accounts
 from projections.reading import NOW, AsOf, Page, Reading, page_size, resolve
 from projections.risk_rules import Flag
 from projections.statement_queries import entries_at
 from projections.statements import statement_lines
+from projections.tag_queries import events_tagged_any
 
 PROJECTIONS_READ = ("balances", "statements", "customer_360", "event_tags", "risk_flags")
 FLAGS_MAX = 100
@@ -130,20 +131,27 @@ def customer(  # noqa: PLR0913 - of whom, when, and how much
 
 
 def customers(
-    conn: sqlalchemy.Connection, ledger_id: int, *, after: str | None = None, limit: int = 100
+    conn: sqlalchemy.Connection,
+    ledger_id: int,
+    *,
+    as_of: AsOf = NOW,
+    after: str | None = None,
+    limit: int = 100,
 ) -> Page[Profile, str]:
-    """Profiles of all customers, by customer id, as they are now.
+    """Profiles of the customers registered by then, by customer id, beginning after ``after``.
 
     Raises:
         LedgerNotFound: no such ledger.
+        PositionAhead: that position is not projected yet.
     """
-    reading = resolve(conn, ledger_id, NOW, "customer_360")
+    reading = resolve(conn, ledger_id, as_of, "customer_360", "event_tags")
     size = page_size(limit)
     query = (
         select(*_COLUMNS)
         .where(
             customers_table.c.ledger_id == ledger_id,
             customers_table.c.slot == reading.slots["customer_360"],
+            customers_table.c.customer_no <= reading.position,
         )
         .order_by(customers_table.c.customer_id)
         .limit(size + 1)
@@ -153,7 +161,7 @@ def customers(
     found = [_profile_of(row) for row in conn.execute(query).all()]
     shown = found[:size]
     return Page(
-        tuple(shown),
+        tuple(_as_they_were(conn, ledger_id, reading, shown)),
         shown[-1].customer_id if len(found) > size else None,
         reading.position,
         reading.recorded_at,
@@ -202,12 +210,39 @@ def _profile(
     ).first()
     if row is None:
         raise CustomerNotFound(field="customer_id")
-    stored = _profile_of(row)
-    if stored.last_position <= reading.position:
+    return _as_they_were(conn, ledger_id, reading, [_profile_of(row)])[0]
+
+
+def profiles_of_ids(
+    conn: sqlalchemy.Connection, ledger_id: int, reading: Reading, customer_ids: list[str]
+) -> list[Profile]:
+    """The profiles of those of the customers who were registered by then, as they were.
+
+    The reading must cover ``customer_360`` and ``event_tags``.
+    """
+    rows = conn.execute(
+        select(*_COLUMNS).where(
+            customers_table.c.ledger_id == ledger_id,
+            customers_table.c.slot == reading.slots["customer_360"],
+            customers_table.c.customer_id == func.any(customer_ids),
+            customers_table.c.customer_no <= reading.position,
+        )
+    )
+    return _as_they_were(conn, ledger_id, reading, [_profile_of(row) for row in rows.all()])
+
+
+def _as_they_were(
+    conn: sqlalchemy.Connection, ledger_id: int, reading: Reading, stored: list[Profile]
+) -> list[Profile]:
+    """The profiles as they were at the reading, in the same order; all were registered by then."""
+    past = [item.customer_id for item in stored if item.last_position > reading.position]
+    if not past:
         return stored
     profiles: dict[str, Profile] = {}
-    evolve(profiles, events_of(conn, ledger_id, reading, customer_id))
-    return profiles[customer_id]
+    tags = [f"customer:{customer_id}" for customer_id in past]
+    # An event is about one customer's profile, so a link that it shares with another is no matter.
+    evolve(profiles, events_tagged_any(conn, ledger_id, reading, tags))
+    return [profiles.get(item.customer_id, item) for item in stored]
 
 
 def _profile_of(row: Sequence[object]) -> Profile:

@@ -338,14 +338,14 @@ def _with_reversals(
     """The entries, each with where it was reversed by then."""
     placed = [(item, item.event) for item in found if isinstance(item.event, JournalEntryPosted)]
     names = [entry_id_at(entry, item.position) for item, entry in placed]
-    reversed_at = _reversals(conn, ledger_id, reading, names)
+    reversed_at = reversals_of(conn, ledger_id, reading, names)
     return tuple(
         ListedEntry(entry, item.position, item.recorded_at, reversed_at.get(name))
         for (item, entry), name in zip(placed, names, strict=True)
     )
 
 
-def _reversals(
+def reversals_of(
     conn: sqlalchemy.Connection, ledger_id: int, reading: Reading, names: list[str]
 ) -> dict[str, int]:
     """Where entries of these ids were reversed by then."""
@@ -355,6 +355,20 @@ def _reversals(
             _identities.c.kind == "reversal",
             _identities.c.name == func.any(names),
             _identities.c.position <= reading.position,
+        )
+    )
+    return {row.name: row.position for row in rows}
+
+
+def entry_positions(
+    conn: sqlalchemy.Connection, ledger_id: int, names: Sequence[str]
+) -> dict[str, int]:
+    """Where the entries of these ids stand, as far as they chose the id themselves."""
+    rows = conn.execute(
+        select(_identities.c.name, _identities.c.position).where(
+            _identities.c.ledger_id == ledger_id,
+            _identities.c.kind == "entry",
+            _identities.c.name == func.any(list(names)),
         )
     )
     return {row.name: row.position for row in rows}

@@ -68,6 +68,12 @@ class Findings:
         )
         self.shown.append((self.page, finding))
 
+    def take(self, finding: Finding) -> None:
+        """Note what somebody else found."""
+        self.count += 1
+        if len(self.shown) < FINDINGS_MAX:
+            self.shown.append((self.page, finding))
+
 
 def merged(*shown: Iterable[tuple[int, Finding]]) -> tuple[Finding, ...]:
     """The first of the findings of several, page by page."""

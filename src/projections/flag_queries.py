@@ -4,10 +4,13 @@ import msgspec
 import sqlalchemy
 from sqlalchemy import Select, func, select, tuple_
 
+from ledger_core.risk_rules import RiskRuleSet
 from projections.links import linked_accounts
+from projections.memory import Rule
 from projections.reading import NOW, AsOf, Page, Reading, page_size, resolve
 from projections.risk_flags import risk_flags
-from projections.risk_rules import Flag
+from projections.risk_rules import DEFAULT_RULES, Flag, rule_set
+from projections.tag_queries import events_tagged_any
 
 FlagKey = tuple[int, str]
 _FIGURES = msgspec.json.Decoder(dict[str, str])
@@ -54,6 +57,14 @@ def flags(  # noqa: PLR0913 - which flags, which moment, which page
     )
 
 
+def flag_of_id(
+    conn: sqlalchemy.Connection, ledger_id: int, reading: Reading, flag_id: str
+) -> Flag | None:
+    """The flag of that id, if it was raised by the reading."""
+    query = _newest(ledger_id, reading).where(risk_flags.c.flag_id == flag_id)
+    return next(iter(_flags(conn, query)), None)
+
+
 def open_flags(
     conn: sqlalchemy.Connection,
     ledger_id: int,
@@ -66,6 +77,58 @@ def open_flags(
         risk_flags.c.account_no == func.any(account_nos), risk_flags.c.status == "open"
     )
     return tuple(_flags(conn, query.limit(limit)))
+
+
+class RuleSetting(msgspec.Struct, frozen=True, kw_only=True):
+    """A risk rule as it stood: every parameter, and the event that set it (0: the defaults)."""
+
+    rule: str
+    enabled: bool
+    parameters: dict[str, int]
+    since_position: int
+
+
+def rule_settings(
+    conn: sqlalchemy.Connection, ledger_id: int, *, as_of: AsOf = NOW
+) -> Page[RuleSetting, str]:
+    """All risk rules as they stood.
+
+    Raises:
+        LedgerNotFound: no such ledger.
+        PositionAhead: that position is not projected yet.
+    """
+    reading = resolve(conn, ledger_id, as_of, "risk_flags", "event_tags")
+    rules = rules_at(conn, ledger_id, reading, list(DEFAULT_RULES))
+    settings = tuple(
+        RuleSetting(
+            rule=name,
+            enabled=rule.enabled,
+            parameters=dict(rule.parameters),
+            since_position=rule.position,
+        )
+        for name, rule in rules.items()
+    )
+    return Page(settings, None, reading.position, reading.recorded_at)
+
+
+def rules_at(
+    conn: sqlalchemy.Connection,
+    ledger_id: int,
+    reading: Reading,
+    names: list[str],
+    before: int | None = None,
+) -> dict[str, Rule]:
+    """Those of the rules as they stood at the reading, or just before a position.
+
+    The reading must cover ``event_tags``.
+    """
+    rules = {name: DEFAULT_RULES[name] for name in names}
+    tags = [f"risk_rule:{name}" for name in names]
+    for item in events_tagged_any(conn, ledger_id, reading, tags):
+        event = item.event
+        if isinstance(event, RiskRuleSet) and (before is None or item.position < before):
+            rules[event.rule] = rule_set(event, item.position)
+    return rules
 
 
 def _newest(ledger_id: int, reading: Reading) -> Select[tuple[object, ...]]:

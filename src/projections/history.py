@@ -194,7 +194,7 @@ def _take_in_what_was_due(
 
     Versions and last positions stay those of what had been recorded.
     """
-    for number, item in _due_limits(conn, ledger_id, reading, list(folded)):
+    for number, item in due_limits(conn, ledger_id, reading, list(folded)):
         if isinstance(item.event, LimitSet):
             account = folded[number]
             changed = account_rules.evolve(account, item.event, item.position)
@@ -232,7 +232,7 @@ def _due_releases(
     return {row[0]: (int(row[1]), int(row[2])) for row in rows.fetchall()}
 
 
-def _due_limits(
+def due_limits(
     conn: AnyConnection, ledger_id: int, reading: Reading, account_nos: list[int]
 ) -> list[tuple[int, Recorded]]:
     """The limits that had come into force, in order.

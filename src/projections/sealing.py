@@ -33,10 +33,11 @@ from projections.paging import (
     page_of,
     paged,
 )
+from projections.tile_checking import TileCheck
 
 _NO_LEAF = bytes(merkle.HASH_SIZE)
 _TAGS_JSON = msgspec.json.Decoder(list[Any])
-_COLUMNS = (
+LOG_COLUMNS = (
     "position",
     "recorded_at::text",
     "type",
@@ -47,8 +48,11 @@ _COLUMNS = (
     "convert_to(data::text, 'UTF8')",
     "leaf_hash",
 )
+"""Everything of an event; ``Checking.take`` expects them so."""
+
+TAG_TEXT = "concat_ws(' ', position, tag)"
 _TAGS = paged(
-    "concat_ws(' ', position, tag)",
+    TAG_TEXT,
     "views.event_tags",
     'tag COLLATE "C"',
     "ledger_id = %s AND slot = %s",
@@ -84,13 +88,15 @@ def check(connection: Connection, order: Order) -> Report:
     """Check a ledger's log, in the snapshot of the connection's transaction."""
     with (
         connection.cursor(name="tags", binary=True) as cursor,
+        connection.cursor(name="tiles", binary=True) as tile_rows,
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="sealing") as thread,
     ):
-        pages = ahead(thread, log_pages(connection, order.ledger_id, _COLUMNS))
+        pages = ahead(thread, log_pages(connection, order.ledger_id, LOG_COLUMNS))
         tags = None
         if order.tags_slot is not None:
             tags = Rows(thread, cursor, _TAGS, (order.ledger_id, order.tags_slot))
-        checking = _Checking(order, tags)
+        checking = Checking(order, tags)
+        checking.tiles = TileCheck(tile_rows, order.ledger_id, checking.findings)
         for columns in pages:
             checking.take(columns)
         return checking.report()
@@ -154,7 +160,7 @@ def main() -> None:
     sys.stdout.buffer.write(msgspec.json.encode(report))
 
 
-class _Checking:
+class Checking:
     """One check under way."""
 
     def __init__(self, order: Order, tags: Rows | None) -> None:
@@ -163,6 +169,7 @@ class _Checking:
         self.tags = tags
         self.findings = Findings()
         self.frontier = merkle.EMPTY
+        self.tiles: TileCheck | None = None
         self.events = 0
         self.position = 0
         self.recorded_at: datetime | None = None
@@ -180,7 +187,7 @@ class _Checking:
                 if leaf_hash not in {seal, _NO_LEAF}:
                     what = f"event {position} is not as it was sealed"
                     self.findings.add("event", what, seal.hex(), leaf_hash.hex(), position=position)
-        self.frontier = merkle.extend(self.frontier, hashes)
+        self._grow(positions, hashes, seals)
         self._compare_tags(positions, kinds, tags)
 
     def report(self) -> Report:
@@ -190,6 +197,9 @@ class _Checking:
         if position < self.order.head:
             what = f"positions {position + 1} to {self.order.head} are missing"
             findings.add("event", what, position=position + 1)
+        if self.tiles is not None:
+            self.tiles.finish()
+            self.frontier = self.tiles.frontier
         for text in [] if self.tags is None else self.tags.until(END):
             findings.add("event_tags", "tag that is not in the log", None, text)
         return Report(findings.shown, findings.count, self.events, position, self.frontier)
@@ -217,20 +227,27 @@ class _Checking:
         self.position, self.recorded_at = before, last
         self.events += len(positions)
 
+    def _grow(
+        self, positions: Sequence[int], hashes: Sequence[bytes], seals: Sequence[bytes]
+    ) -> None:
+        """Add leaves to the tree, and check the tiles over them as long as they are as sealed.
+
+        Beyond a gap or a leaf that is not, every tile would be another; that was found already.
+        """
+        if self.tiles is not None and (hashes != seals or positions[-1] != self.events):
+            self.frontier, self.tiles = self.tiles.frontier, None
+        if self.tiles is None:
+            self.frontier = merkle.extend(self.frontier, hashes)
+        else:
+            self.tiles.take(hashes)
+
     def _compare_tags(
         self, positions: Sequence[int], kinds: Sequence[str], tags: Sequence[str]
     ) -> None:
         """Compare the tag index up to an event with the log's tags."""
         if self.tags is None:
             return
-        expected = [
-            f"{position} {tag}"
-            for position, kind, texts in zip(positions, kinds, tags, strict=True)
-            # The hot path: an entry that has no other tags than its accounts.
-            if kind != "JournalEntryPosted" or texts.count('"account:') * 2 != texts.count('"')
-            if position <= self.order.tags_position
-            for tag in indexed(kind, _TAGS_JSON.decode(texts))
-        ]
+        expected = tag_texts(positions, kinds, tags, self.order.tags_position)
 
         def report(key: str, expected: str | None, found: str | None) -> None:
             position, _, tag = key.partition(" ")
@@ -238,6 +255,23 @@ class _Checking:
             self.findings.add("event_tags", what, expected, found, position=int(position))
 
         compare_texts(expected, self.tags.until(self.findings.page), str, report)
+
+
+def tag_texts(
+    positions: Sequence[int], kinds: Sequence[str], tags: Sequence[str], last: int
+) -> list[str]:
+    """The tags that the index should hold of these events up to ``last``, each with its position.
+
+    The tags of each are a JSON array.
+    """
+    return [
+        f"{position} {tag}"
+        for position, kind, texts in zip(positions, kinds, tags, strict=True)
+        # The hot path: an entry that has no other tags than its accounts.
+        if kind != "JournalEntryPosted" or texts.count('"account:') * 2 != texts.count('"')
+        if position <= last
+        for tag in indexed(kind, _TAGS_JSON.decode(texts))
+    ]
 
 
 def leaf_hashes(  # noqa: PLR0913, PLR0917 - the columns of events

@@ -7,13 +7,13 @@ index does not keep it twice (see ``indexed_tags``).
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Select, Table, and_, select, union
+from sqlalchemy import Select, Table, and_, func, select, union
 
 from ledger_core.events import Recorded
 from projections.balances import accounts
 from projections.event_tags import event_tags
 from projections.indexed_tags import ACCOUNT
-from projections.reading import EVENT_COLUMNS, NOW, Reading, log_events, recorded_of, resolve
+from projections.reading import EVENT_COLUMNS, NOW, AsOf, Reading, log_events, recorded_of, resolve
 from projections.statements import held_lines, statement_lines
 
 
@@ -24,6 +24,13 @@ def events_tagged(
 
     Not for an account: entries and holds are not found by it here.
     """
+    return events_tagged_any(conn, ledger_id, reading, [tag])
+
+
+def events_tagged_any(
+    conn: sqlalchemy.Connection, ledger_id: int, reading: Reading, tags: list[str]
+) -> list[Recorded]:
+    """As ``events_tagged``, of several tags: each event once, in order."""
     rows = conn.execute(
         select(*EVENT_COLUMNS)
         .join(
@@ -36,24 +43,34 @@ def events_tagged(
         .where(
             event_tags.c.ledger_id == ledger_id,
             event_tags.c.slot == reading.slots["event_tags"],
-            event_tags.c.tag == tag,
+            event_tags.c.tag == func.any(tags),
             event_tags.c.position <= reading.position,
             log_events.c.ledger_id == ledger_id,
         )
         .order_by(event_tags.c.position)
     )
-    return [recorded_of(row) for row in rows]
+    by_position = {row.position: row for row in rows}
+    return [recorded_of(row) for row in by_position.values()]
 
 
-def positions_tagged(
-    conn: sqlalchemy.Connection, ledger_id: int, tag: str, after: int, limit: int
+def positions_tagged(  # noqa: PLR0913, PLR0917 - of what, and which of them
+    conn: sqlalchemy.Connection,
+    ledger_id: int,
+    tag: str,
+    after: int,
+    limit: int,
+    up_to: int | None = None,
 ) -> tuple[list[int], int]:
-    """Where events carry a tag, after a position and in order; and how far the index has come.
+    """Where events carry a tag, after a position and in order; and up to which position.
+
+    That is ``up_to``, inclusive, or as far as the index has come.
 
     Raises:
         LedgerNotFound: no such ledger.
+        PositionAhead: the index has not come as far as ``up_to``.
     """
-    reading = resolve(conn, ledger_id, NOW, "event_tags", "balances", "statements")
+    as_of = NOW if up_to is None else AsOf(position=up_to)
+    reading = resolve(conn, ledger_id, as_of, "event_tags", "balances", "statements")
     places = [
         select(event_tags.c.position).where(
             event_tags.c.ledger_id == ledger_id,

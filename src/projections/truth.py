@@ -23,22 +23,29 @@ from projections.paging import paged
 from projections.risk_rules import Flag
 
 _VIEW = "ledger_id = %s AND slot = %s"
-LINES = paged(
+LINE_TEXT = (
     "concat_ws(' ', account_no, position, line, recorded_at, value_date, side, amount_minor,"
-    " debits_after_minor, credits_after_minor, version, kind)",
+    " debits_after_minor, credits_after_minor, version, kind)"
+)
+LINES = paged(
+    LINE_TEXT,
     "views.statement_lines",
     "line",
     _VIEW,
 )
-HELD_LINES = paged(
+HELD_LINE_TEXT = (
     "concat_ws(' ', account_no, position, recorded_at, coalesce(due_at::text, '-'), side,"
-    " change_minor, debits_held_after_minor, credits_held_after_minor, version)",
+    " change_minor, debits_held_after_minor, credits_held_after_minor, version)"
+)
+HELD_LINES = paged(
+    HELD_LINE_TEXT,
     "views.held_lines",
     "side DESC",
     _VIEW,
 )
+IDENTITY_TEXT = "concat_ws(' ', position, kind, name)"
 IDENTITIES = paged(
-    "concat_ws(' ', position, kind, name)",
+    IDENTITY_TEXT,
     "ledger.identities",
     'kind COLLATE "C", name COLLATE "C"',
     "ledger_id = %s",

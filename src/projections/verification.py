@@ -7,7 +7,7 @@ program; reads everything in one snapshot, in bulk. Takes about 0.7 kB of memory
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import pairwise
@@ -15,16 +15,13 @@ from itertools import pairwise
 import msgspec
 import psycopg
 
-from ledger_core import events, merkle
-from ledger_core.errors import LedgerNotFound, Unbalanced
-from ledger_core.events import Recorded
-from ledger_core.journal import POSTINGS_MIN, JournalEntryPosted, Posting, require_balanced
+from ledger_core import merkle
+from ledger_core.errors import LedgerNotFound
 from ledger_core.log import Connection
-from projections import customer_360, runner, sealing
+from projections import access_verification, runner, sealing
 from projections.comparing import compare_table
-from projections.feed import decoder
 from projections.findings import END, Finding, Findings, compare_texts, merged
-from projections.folding import Batch, HeldLine, Line, UnfoldableError, fold, fold_kept
+from projections.folding import Batch, HeldLine, Line
 from projections.paging import (
     Columns,
     Rows,
@@ -34,12 +31,12 @@ from projections.paging import (
     moments,
     page_of,
 )
+from projections.refolding import Refold
 from projections.registry import NAMES
 from projections.truth import (
     HELD_LINES,
     IDENTITIES,
     LINES,
-    Truth,
     held_line_key,
     held_line_texts,
     identity_texts,
@@ -52,12 +49,12 @@ BESIDE_EVENTS_MIN = 20_000
 
 _COLUMNS = ("position", "recorded_at::text", "type", "version", "data::text")
 
-Row = tuple[int, datetime, str, int, str]
-"""Position, time, name, version and data of an event."""
-
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What a verification found: ``ok`` only if nothing; ``root`` is the tree's, in hexadecimal."""
+    """What a verification found: ``ok`` only if nothing; ``root`` is the tree's, in hexadecimal.
+
+    ``accesses`` is how many accesses were checked beside, in the access log.
+    """
 
     events: int
     position: int
@@ -65,6 +62,7 @@ class Verdict(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
     findings_count: int
     ok: bool
+    accesses: int = 0
 
 
 class _Standing(msgspec.Struct, frozen=True):
@@ -84,24 +82,50 @@ def verify(
 ) -> Verdict:
     """Verify one ledger; the projections are brought to the log's head first.
 
-    The seal of a log of ``beside_from`` events or more is checked in a second process.
+    What is appended meanwhile is verified too, as far as the projections have taken it in. The seal
+    of a log of ``beside_from`` events or more is checked in a second process.
 
     Raises:
         LedgerNotFound: no such ledger.
         SealCheckError: that process failed.
     """
     findings = Findings()
+    reached: int | None = None
     try:
-        runner.catch_up(connection, ledger_id)
+        reached = runner.catch_up(connection, ledger_id)
     except (ValueError, msgspec.MsgspecError, psycopg.Error) as error:
         # The fold below finds the cause in the log; what it cannot find is at least named here.
         findings.add(
             "projection_stopped", f"the projections cannot be brought to the head: {error}"
         )
+    return _verified(connection, ledger_id, findings, reached, progress, beside_from)
+
+
+def verify_as_it_stands(
+    connection: Connection, ledger_id: int, *, beside_from: int = BESIDE_EVENTS_MIN
+) -> Verdict:
+    """Verify one ledger with its projections wherever they stand, and change nothing.
+
+    Raises:
+        As ``verify``.
+    """
+    return _verified(connection, ledger_id, Findings(), 0, None, beside_from)
+
+
+def _verified(  # noqa: PLR0913, PLR0917 - what both ways of verifying have
+    connection: Connection,
+    ledger_id: int,
+    findings: Findings,
+    reached: int | None,
+    progress: Callable[[int, int], None] | None,
+    beside_from: int,
+) -> Verdict:
+    """The verdict on one snapshot."""
     with connection.transaction():
         begin_snapshot(connection)
-        verification = _Verification(connection, ledger_id, findings)
+        verification = _Verification(connection, ledger_id, findings, reached)
         order = verification.order()
+        verification.accesses = access_verification.check(connection, ledger_id, findings)
         if order.head < beside_from:
             sealed = sealing.check(connection, order)
             verification.run(progress)
@@ -114,12 +138,16 @@ def verify(
 class _Verification:
     """One verification under way, in its snapshot."""
 
-    def __init__(self, connection: Connection, ledger_id: int, findings: Findings) -> None:
-        """Read where everything stands."""
+    def __init__(
+        self, connection: Connection, ledger_id: int, findings: Findings, reached: int | None
+    ) -> None:
+        """Read where everything stands; the projections should at ``reached``, or the head."""
         self.connection = connection
         self.ledger_id = ledger_id
         self.findings = findings
-        self.truth = Truth()
+        self.reached = reached
+        self.accesses = 0
+        self.refold = Refold(findings)
         self.head = self._head()
         self.standings = self._standings()
 
@@ -173,6 +201,7 @@ class _Verification:
             merged(sealed.findings, self.findings.shown),
             count,
             ok=not count,
+            accesses=self.accesses,
         )
 
     def _head(self) -> tuple[int, bytes]:
@@ -205,9 +234,11 @@ class _Verification:
         for name in sorted(NAMES - standings.keys()):
             self.findings.add("projection", f"{name} is not live")
         for name, standing in standings.items():
-            if standing.position != self.head[0]:
+            head = self.head[0]
+            reached = head if self.reached is None else min(self.reached, head)
+            if not reached <= standing.position <= head:
                 what = f"{name} does not stand at the head"
-                self.findings.add("projection", what, self.head[0], standing.position)
+                self.findings.add("projection", what, head, standing.position)
         return standings
 
     def _take(self, columns: Columns) -> None:
@@ -221,8 +252,8 @@ class _Verification:
         identities: list[str] = []
         for begin, end in pairwise((0, *ends, len(rows))):
             last = positions[end - 1]
-            recorded = self._decoded(rows[begin:end])
-            batch = self._fold(recorded)
+            recorded = self.refold.decoded(rows[begin:end])
+            batch = self.refold.fold(recorded)
             identities += identity_texts(recorded)
             if batch is not None and statements is not None and last <= statements.position:
                 batches.append(batch)
@@ -233,71 +264,6 @@ class _Verification:
             self._compare_held_lines([line for batch in batches for line in batch.held_lines])
         found = self.identities.until(self.findings.page)
         compare_texts(identities, found, str, self._report_identity)
-
-    def _decoded(self, rows: Sequence[Row]) -> list[Recorded]:
-        """The events that can be decoded; each entry that is not balanced is a finding."""
-        alike: dict[tuple[str, int], list[Row]] = {}
-        for row in rows:
-            if row[1] is not None:  # Else found by the check of the seal.
-                alike.setdefault((row[2], row[3]), []).append(row)
-        recorded: list[Recorded] = []
-        for (name, version), some in alike.items():
-            try:
-                found = decoder(name, version)(f"[{','.join([row[4] for row in some])}]")
-                recorded += [
-                    Recorded(row[0], row[1], event) for row, event in zip(some, found, strict=True)
-                ]
-            except (ValueError, msgspec.MsgspecError):
-                recorded += self._decoded_singly(some)
-        recorded.sort(key=_position)
-        for item in recorded:
-            if type(item.event) is JournalEntryPosted:
-                self._check_balance(item.event.postings, item.position)
-        return recorded
-
-    def _decoded_singly(self, rows: Sequence[Row]) -> Iterator[Recorded]:
-        """Those of the events that can be decoded."""
-        for position, moment, name, version, data in rows:
-            try:
-                yield Recorded(position, moment, events.decode(name, version, data.encode()))
-            except (ValueError, msgspec.MsgspecError) as error:
-                what = f"event {position} cannot be read: {error}"
-                self.findings.add("event", what, position=position)
-
-    def _check_balance(self, postings: tuple[Posting, ...], position: int) -> None:
-        """Debits equal credits in every currency."""
-        if len(postings) == POSTINGS_MIN:  # The hot path.
-            one, other = postings
-            if (
-                one.amount_minor == other.amount_minor
-                and one.side != other.side
-                and one.currency == other.currency
-            ):
-                return
-        try:
-            require_balanced(postings)
-        except Unbalanced as error:
-            self.findings.add("event", f"entry {position}: {error}", position=position)
-
-    def _fold(self, recorded: list[Recorded]) -> Batch | None:
-        """Fold events; those that do not fit what came before are findings, and are taken out."""
-        while recorded:
-            batch = Batch(recorded[0].position, recorded[-1].position, recorded[-1].recorded_at)
-            try:
-                fold(batch, self.truth.memory.accounts, recorded)
-                fold_kept(batch, self.truth.memory.states, recorded)
-            except UnfoldableError as error:
-                self.findings.add("event", str(error), position=error.position)
-                recorded[:] = [item for item in recorded if item.position != error.position]
-                continue
-            for item in batch.others:
-                try:
-                    customer_360.evolve(self.truth.profiles, (item,))
-                except UnfoldableError as error:
-                    self.findings.add("event", str(error), position=error.position)
-            self.truth.take(batch)
-            return batch
-        return None
 
     def _compare_lines(self, lines: list[Line]) -> None:
         """Compare the page's statement lines with those of the fold."""
@@ -342,7 +308,7 @@ class _Verification:
 
         ``recorded_at`` is the time of the event there.
         """
-        tables = self.truth.tables()
+        tables = self.refold.truth.tables()
         for name, standing in self.standings.items():
             if standing.position != at:
                 continue
@@ -355,13 +321,7 @@ class _Verification:
 
     def _check_rest(self) -> None:
         """What can be said only at the end of the log."""
-        sums: dict[str, int] = {}
-        for (currency, _), (debits, credits_, _) in self.truth.totals().items():
-            sums[currency] = sums.get(currency, 0) + debits - credits_
-        for currency, difference in sums.items():
-            if difference:
-                what = f"debits minus credits in {currency}"
-                self.findings.add("ledger", what, 0, difference)
+        self.refold.check_sums()
         streams = [(self.identities, "identities", "identity")]
         if "statements" in self.standings:
             streams += [
@@ -371,8 +331,3 @@ class _Verification:
         for stream, kind, noun in streams:
             for text in stream.until(END):
                 self.findings.add(kind, f"{noun} that is not in the log", None, text)
-
-
-def _position(item: Recorded) -> int:
-    """Where the event stands."""
-    return item.position

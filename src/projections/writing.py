@@ -5,11 +5,12 @@ by ``COPY`` where they are only ever added, and by one ``INSERT … SELECT`` fro
 replace what is there. The database carries them out in order while the next are being prepared.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
@@ -19,10 +20,12 @@ from sqlalchemy.dialects import postgresql
 from ledger_core.log import Connection
 from projections.folding import Batch
 from projections.memory import Memory
+from projections.tables import SCHEMA
 
 # Keys in a fixed order, so that the same content is the same text in every rebuild.
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 _TABS = bytes.maketrans(b",", b"\t")
+_TABLE_OF_VIEWS = re.compile(rf"\b{SCHEMA}\.")
 
 
 def raw_json(value: object) -> msgspec.Raw:
@@ -33,13 +36,17 @@ def raw_json(value: object) -> msgspec.Raw:
 class Lane:
     """One connection's statements, carried out in order by a thread of their own.
 
-    Within a transaction of the caller's, who leaves the connection alone meanwhile.
+    Within a transaction of the caller's, who leaves the connection alone meanwhile. Statements name
+    the tables of the views; a lane to another schema means the tables of the same names there.
     """
 
-    def __init__(self, connection: Connection, thread: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, connection: Connection, thread: ThreadPoolExecutor, schema: str = SCHEMA
+    ) -> None:
         """Begin with nothing to do."""
         self._connection = connection
         self._thread = thread
+        self._schema = schema
         self._pending: list[Future[None]] = []
 
     def read(self, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
@@ -48,8 +55,9 @@ class Lane:
 
     def ask(self, query: str, parameters: Sequence[object]) -> Callable[[], list[tuple[Any, ...]]]:
         """Begin a query after everything that was asked for before; call for its rows."""
+        placed = _placed(query, self._schema)
         return self._thread.submit(
-            lambda: self._connection.execute(query.encode(), parameters).fetchall()
+            lambda: self._connection.execute(placed, parameters).fetchall()
         ).result
 
     def execute(self, statement: str, parameters: Sequence[object]) -> None:
@@ -67,19 +75,20 @@ class Lane:
 
     def _execute(self, statement: str, parameters: Sequence[object]) -> None:
         """Carry out a statement now."""
-        self._connection.execute(statement.encode(), parameters)
+        self._connection.execute(_placed(statement, self._schema), parameters)
 
     def _copy(self, statement: str, data: bytes) -> None:
         """Carry out a COPY now."""
-        with self._connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+        placed = _placed(statement, self._schema)
+        with self._connection.cursor() as cursor, cursor.copy(placed) as copy:
             copy.write(data)
 
 
 @contextmanager
-def lane(connection: Connection) -> Iterator[Lane]:
+def lane(connection: Connection, schema: str = SCHEMA) -> Iterator[Lane]:
     """A lane on the connection; everything in it was carried out when the context ends."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="projections") as thread:
-        opened = Lane(connection, thread)
+        opened = Lane(connection, thread, schema)
         yield opened
         opened.finish()
 
@@ -130,6 +139,14 @@ class Projection:
     tables: tuple[Table, ...]
     apply: Callable[[Slot, Batch, Memory], None]
     coalesces: bool = False
+
+
+@lru_cache(maxsize=1_000)  # Some dozens of statements a schema.
+def _placed(statement: str, schema: str) -> bytes:
+    """The statement on the tables of a schema, whose name needs no quotes."""
+    if schema == SCHEMA:
+        return statement.encode()
+    return _TABLE_OF_VIEWS.sub(f"{schema}.", statement).encode()
 
 
 @cache

@@ -129,6 +129,70 @@ TIME: tuple[tuple[str, ...], ...] = (
         "PeriodReopened",
     ),
 )
+TIME_TRAVEL: tuple[tuple[str, ...], ...] = (
+    ('"AccountOpened"', "insufficient_funds"),
+    ('"posted_minor":"0"', '"posted_minor":"700"', '"closing_minor":"50000"', '"customers":[{'),
+    ("march_close shows", "('main', ", "Decimal('50000')", "only with --replace", "Dropped."),
+    ("appeared", "rent-deposit", "debits posted", '"kind":"hold"', '"from":null'),
+    (
+        "reversed by",
+        "carried forward",
+        '"adds_up": true',
+        '"carried_forward":{',
+        '"reverses_position":',
+    ),
+    ("insufficient_funds", '"available_minor":"20000"', "as it stood since", '"movements":[{'),
+)
+SELF_AUDIT: tuple[tuple[str, ...], ...] = (
+    ("Nothing found. Signed and stored.", "full", "no findings", '"findings_count":0'),
+    ("ledger-audit/1", "PROVEN"),
+)
+ERASURE: tuple[tuple[str, ...], ...] = (
+    ('"CustomerRegistered"', "Petra Forgotten", '"erased":false'),
+    ('"CustomerErased"', '"profile":null', '"posted_minor":"12300"', "All agree"),
+    ("Nobody can be read from this backup.",),
+    ("refused: a server is running",),
+    ("0 keys destroyed",),
+)
+AUDITORS: tuple[tuple[str, ...], ...] = (
+    ("ledger-core.invalid/main",),
+    ('"JournalEntryPosted"', "root"),
+    ("PROVEN", "the tree against 1 checkpoints that you kept", "replayed from the events"),
+    ("DOUBT", "First bad position", "exit code 1"),
+    ("Nothing found", "no findings"),
+)
+PROOFS: tuple[tuple[str, ...], ...] = (
+    ('"AccountOpened"',),
+    ("ledger-core.invalid/main", "— "),
+    ("ledger-core.invalid/main+", '"ledger-keys/1"'),
+    ("JournalEntryPosted", "'checkpoint'", "PROVEN"),
+    ("c2sp.org/tlog-proof@v1", "extra ", "index "),
+    ('"leaf_index":2', '"first_root"'),
+    ("ledger-core.invalid/main", "160"),
+)
+ACCESS_LOG: tuple[tuple[str, ...], ...] = (
+    ('"CustomerRegistered"', '"AccountHolderLinked"'),
+    ("Vera Example", "vera-current  owner"),
+    (
+        '"operation":"get_customer"',
+        '"reason":"case 2026-114"',
+        '"operation":"list_accesses"',
+        '"forbidden"',
+        "get_statement  account:vera-current",
+    ),
+    ("accesses verified", "All agree", "ledger-core.invalid/main/access"),
+)
+FORMATS: tuple[tuple[str, ...], ...] = (("events, the same root: True",),)
+EXPORT: tuple[tuple[str, ...], ...] = (
+    ("root", "events/000000000001", "manifest.json"),
+    ('"first": 5', '"frontier_before"'),
+    ("All agree", "exit code 1"),
+    ("Account alice-current", "balance", "PROVEN"),
+    ('"leaf_hash"', "3 drawn"),
+    ("[", '"position"'),
+    ("debits_posted_minor", '"account_id"'),
+    ("journal for hledger", "journal for beancount", "=="),
+)
 ACCOUNTS: tuple[tuple[str, ...], ...] = (
     ('"AccountOpened"', '"HoldPlaced"'),
     ('"posted_minor":"20000"', '"held_minor":"3000"', '"available_minor":"22000"', "1400.2"),
@@ -160,6 +224,14 @@ def test_the_readme_begins_with_one_command() -> None:
         ("docs/entries.md", ENTRIES),
         ("docs/time.md", TIME),
         ("docs/accounts.md", ACCOUNTS),
+        ("docs/export.md", EXPORT),
+        ("docs/time-travel.md", TIME_TRAVEL),
+        ("docs/self-audit.md", SELF_AUDIT),
+        ("docs/erasure.md", ERASURE),
+        ("docs/auditors.md", AUDITORS),
+        ("docs/proofs.md", PROOFS),
+        ("docs/formats.md", FORMATS),
+        ("docs/access-log.md", ACCESS_LOG),
     ],
 )
 def test_every_block_does_what_its_page_says(

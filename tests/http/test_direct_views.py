@@ -16,6 +16,7 @@ from tests.http.bank import Bank
 from tests.strategies import CURRENCIES, account_types, ids, one_line_text
 
 from api import balance_reads
+from api.accesses import Recorder
 from api.balance_reads import BalanceReads, BalanceText
 from api.context import Context
 from api.direct_views import DirectViews, find
@@ -23,6 +24,7 @@ from api.edge import Direct, Edge, Trace, failure_response
 from api.exchange import Headers
 from api.key_ring import Caller
 from api.wire import Receive, Scope, Send
+from ledger_core.access_log import NewAccess
 from ledger_core.log import Connection
 
 if TYPE_CHECKING:
@@ -355,11 +357,16 @@ def test_a_database_that_is_away_is_told_to_each(bank: Bank) -> None:
 
     bank.open("a", 5)
     bank.catch_up()
-    reads = BalanceReads(connect, bank.runtime.now)
+    recorder = Recorder(lambda: bank.runtime.connect("ledger_writer"), bank.runtime.now)
+    reads = BalanceReads(connect, bank.runtime.now, recorder)
+
+    def access(text: BalanceText) -> NewAccess:
+        """A read of that balance."""
+        return NewAccess("test", "get_balance", ("account:a",), "", "test", 200, text.position)
 
     async def read() -> list[BalanceText | BaseException | None]:
         """Ask three times at one moment."""
-        asked = (reads.read(bank.ledger_id, "a") for _ in range(3))
+        asked = (reads.read(bank.ledger_id, "a", access) for _ in range(3))
         return await asyncio.gather(*asked, return_exceptions=True)
 
     assert {type(found) for found in asyncio.run(read())} == {psycopg.OperationalError}

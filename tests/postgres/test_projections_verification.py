@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import msgspec
 import psycopg
 import pytest
+from tests.postgres.auditing_harness import audited
 from tests.postgres.ledger_harness import World
 from tests.rules.harness import deposited, held, opened, transfer, withdrawn
 
@@ -139,7 +140,10 @@ def test_an_empty_ledger_verifies(database_url: str) -> None:
 def test_a_change_of_any_column_of_any_table_is_found_and_named(
     bank: World, superuser_url: str
 ) -> None:
-    """Log, head, identities, projections and every view: one column at a time, then put back."""
+    """Log, head, identities, projections and every view: one column at a time, then put back.
+
+    The self-audit finds it too.
+    """
     with psycopg.connect(superuser_url, autocommit=True) as superuser:
         columns = _columns(superuser)
         tables = {table for table, _, _ in columns}
@@ -153,7 +157,10 @@ def test_a_change_of_any_column_of_any_table_is_found_and_named(
                 kinds = {finding.kind for finding in verdict.findings}
                 expected = _KINDS.get(table, {table.partition(".")[2]})
                 assert kinds & expected, (table, column, verdict.findings)
+                found = {finding.kind for finding in audited(bank).findings}
+                assert found & expected, (table, column, found)
         assert verify(bank.projector, bank.ledger_id).ok
+        assert audited(bank).ok
 
 
 def test_one_changed_digit_of_an_event_is_traced_to_its_accounts(

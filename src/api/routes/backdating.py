@@ -7,7 +7,7 @@ from fastapi import Query
 from fastapi.responses import Response
 from pydantic import Field
 
-from api.parameters import AsOfQuery, Fresh, Instant, Page
+from api.parameters import AsOfQuery, Instant, Page
 from api.routes.entry_listing import EntriesAnswer, Order, entries_response
 from api.views import (
     Answer,
@@ -87,6 +87,10 @@ class EntryEffectAnswer(Reflecting):
     accounts: list[AccountEffectAnswer]
 
 
+class EffectQuery(AsOfQuery):
+    """As of when the entry must be there."""
+
+
 class BackdatedQuery(AsOfQuery, Page):
     """Which backdated entries, and when."""
 
@@ -97,11 +101,14 @@ class BackdatedQuery(AsOfQuery, Page):
 
 
 async def get_entry_effect(
-    reader: ReaderOf, entry_id: PathId, query: Annotated[Fresh, Query()]
+    reader: ReaderOf, entry_id: PathId, query: Annotated[EffectQuery, Query()]
 ) -> EntryEffectAnswer:
     """What a backdated entry changed: balances by value date, before and after it was known."""
     await reader.wait(query)
-    found = await reader.run(lambda connection: effect(connection, reader.ledger_id, entry_id))
+    as_of = moment(query.as_of, query.as_of_position)
+    found = await reader.run(
+        lambda connection: effect(connection, reader.ledger_id, entry_id, as_of=as_of)
+    )
     document = plain(found)
     document["accounts"] = [_account(item) for item in found.accounts]
     return EntryEffectAnswer(**document)

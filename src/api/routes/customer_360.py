@@ -11,7 +11,7 @@ import sqlalchemy
 from fastapi import Query
 from pydantic import Field
 
-from api.parameters import DatedQuery, Fresh, Page
+from api.parameters import AsOfQuery, DatedQuery, Page
 from api.routes.balances import BalanceAnswer, balance_answer
 from api.routes.risk_flags import FlagAnswer
 from api.sql import driver_connection
@@ -50,7 +50,7 @@ class CustomerAnswer(Answer):
 
 
 class CustomersAnswer(Listing):
-    """Customers, by customer id, as they are now."""
+    """Customers, by customer id."""
 
     customers: list[CustomerAnswer]
 
@@ -97,8 +97,8 @@ class Customer360Answer(Reflecting):
     value_date: date | None
 
 
-class CustomersQuery(Fresh, Page):
-    """Which page."""
+class CustomersQuery(AsOfQuery, Page):
+    """As of when, and which page."""
 
 
 class CustomerQuery(DatedQuery):
@@ -148,14 +148,15 @@ async def get_customer(
 async def list_customers(
     reader: ReaderOf, query: Annotated[CustomersQuery, Query()]
 ) -> CustomersAnswer:
-    """All customers, by customer id, as they are now."""
+    """The customers registered by then, by customer id, as they were."""
     await reader.wait(query)
     place = reader.place("list_customers", query)
     after = None if place is None else str(place.after[0])
+    as_of = moment(query.as_of, query.as_of_position, place)
 
     def read(connection: sqlalchemy.Connection) -> tuple[CustomersAnswer, str | None]:
         """A page of customers with profiles in clear, and where the next begins."""
-        page = customers(connection, reader.ledger_id, after=after, limit=query.limit)
+        page = customers(connection, reader.ledger_id, as_of=as_of, after=after, limit=query.limit)
         clear = unsealed(reader, connection, page.items)
         shown = [
             customer_answer(item, profile) for item, profile in zip(page.items, clear, strict=True)

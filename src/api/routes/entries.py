@@ -11,16 +11,17 @@ from pydantic import Field
 
 from api import answers
 from api.command_routes import CommandRoute
-from api.parameters import Fresh
+from api.parameters import AsOfQuery
 from api.routes.balances import balance_answer
 from api.sql import driver_connection
-from api.views import PathId, ReaderOf, ViewRoute
+from api.views import PathId, ReaderOf, ViewRoute, moment
 from ledger_core import events, log
 from ledger_core.entries import PostEntry
 from ledger_core.errors import EntryNotFound
 from ledger_core.fields import ENTRY_PREFIX, position_of
 from ledger_core.journal import JournalEntryPosted, entry_id_at
 from projections.balance_queries import balances_of_ids
+from projections.reading import NOW, AsOf, resolve
 
 COMMANDS = (
     CommandRoute(
@@ -51,33 +52,34 @@ class EntryDocument(answers.EntryAnswer, frozen=True, omit_defaults=True):
     accounts: Annotated[
         list[dict[str, Any]] | None,
         msgspec.Meta(
-            description="With `expand=accounts`: the accounts of the postings, as they are now.",
+            description="With `expand=accounts`: the accounts of the postings, as of then.",
             extra_json_schema={"items": {"$ref": "#/components/schemas/BalanceAnswer"}},
         ),
     ] = None
 
 
-class EntryQuery(Fresh):
-    """How fresh, and what to show beside the entry."""
+class EntryQuery(AsOfQuery):
+    """As of when, and what to show beside the entry."""
 
     expand: Literal["accounts"] | None = Field(
-        default=None, description="`accounts`: the accounts of its postings, too, as they are now."
+        default=None, description="`accounts`: the accounts of its postings, too, as of then."
     )
 
 
 async def get_entry(
     reader: ReaderOf, entry_id: PathId, query: Annotated[EntryQuery, Query()]
 ) -> Response:
-    """A journal entry, by its own id or the one that the ledger gave it."""
+    """A journal entry, by its own id or the one that the ledger gave it, as of then."""
     await reader.wait(query)
+    as_of = moment(query.as_of, query.as_of_position)
 
     def read(connection: sqlalchemy.Connection) -> EntryDocument:
         """The entry, with its accounts where they are asked for."""
-        found = _entry(connection, reader.ledger_id, entry_id)
+        found = _entry(connection, reader.ledger_id, entry_id, as_of)
         if query.expand is None:
             return found
         names = sorted({line.account_id for line in found.postings})
-        shown = balances_of_ids(connection, reader.ledger_id, names)
+        shown = balances_of_ids(connection, reader.ledger_id, names, as_of=as_of)
         return msgspec.structs.replace(
             found, accounts=[balance_answer(item).model_dump(mode="json") for item in shown]
         )
@@ -89,14 +91,22 @@ async def get_entry(
     return Response(answers.encode(found), media_type="application/json")
 
 
-def _entry(connection: sqlalchemy.Connection, ledger_id: int, entry_id: str) -> EntryDocument:
-    """The entry of that id.
+def _entry(
+    connection: sqlalchemy.Connection, ledger_id: int, entry_id: str, as_of: AsOf
+) -> EntryDocument:
+    """The entry of that id, and where it was reversed by then.
 
     Raises:
-        EntryNotFound: none.
+        EntryNotFound: none was booked by then.
+        PositionAhead: the position asked about is not there yet.
     """
     raw = driver_connection(connection)
     places = log.find_identities(raw, ledger_id, entry_id)
+    if as_of != NOW:  # Now, the log alone tells: an entry is there before it is projected.
+        last = resolve(connection, ledger_id, as_of, "event_tags").position
+        places = {kind: position for kind, position in places.items() if position <= last}
+        if (position_of(entry_id, ENTRY_PREFIX) or 0) > last:
+            raise EntryNotFound(field="entry_id")
     position = places.get("entry") or position_of(entry_id, ENTRY_PREFIX)
     stored = log.read_events(raw, ledger_id, position - 1, 1) if position else []
     if not stored or stored[0].position != position:

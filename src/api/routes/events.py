@@ -12,17 +12,18 @@ from fastapi import Path, Query
 from fastapi.responses import Response
 from pydantic import Field
 
-from api.parameters import LIMIT_DEFAULT, Fresh, Limit, Position
+from api.parameters import LIMIT_DEFAULT, AsOfQuery, Fresh, Limit, Position
 from api.problems import NOT_FOUND, Problem
 from api.sql import driver_connection
-from api.views import QueryText, Reader, ReaderOf, ViewRoute
+from api.views import QueryText, Reader, ReaderOf, ViewRoute, moment
 from ledger_core import log
 from ledger_core.log import StoredEvent
+from projections.reading import NOW, resolve
 from projections.tag_queries import positions_tagged
 
 
-class EventsQuery(Fresh):
-    """Which events."""
+class EventsQuery(AsOfQuery):
+    """Which events, and as of when."""
 
     after: Position = Field(default=0, description="Events after this position.")
     limit: Limit = LIMIT_DEFAULT
@@ -47,7 +48,10 @@ class EventAnswer(msgspec.Struct, frozen=True):
 
 
 class EventsAnswer(msgspec.Struct, frozen=True):
-    """Events in order; go on ``after`` the last of them. ``position`` is the log's head."""
+    """Events in order; go on ``after`` the last of them.
+
+    ``position`` is the log's head, or the last position of the moment asked about.
+    """
 
     events: tuple[EventAnswer, ...]
     position: int
@@ -75,29 +79,48 @@ async def list_events(reader: ReaderOf, query: Annotated[EventsQuery, Query()]) 
     tag = query.tag
     if tag is not None:
         return _json(await reader.run(lambda connection: _tagged(connection, reader, query, tag)))
-    found, head = await reader.run(
-        lambda connection: (
-            log.read_events(
-                driver_connection(connection), reader.ledger_id, query.after, query.limit
-            ),
-            log.read_head(driver_connection(connection), reader.ledger_id),
-        )
+    return _json(await reader.run(lambda connection: _untagged(connection, reader, query)))
+
+
+def _untagged(
+    connection: sqlalchemy.Connection, reader: Reader, query: EventsQuery
+) -> EventsAnswer:
+    """The events after a position, up to the moment asked about."""
+    raw = driver_connection(connection)
+    last = _last(connection, reader, query)
+    if last is None:
+        last = log.read_head(raw, reader.ledger_id).position
+    count = min(query.limit, max(0, last - query.after))
+    found = log.read_events(raw, reader.ledger_id, query.after, count) if count else []
+    reached = found[-1].position if found else query.after
+    return EventsAnswer(
+        tuple(event_answer(event) for event in found), last, reached if reached < last else None
     )
-    last = found[-1].position if found else query.after
-    answer = EventsAnswer(
-        tuple(event_answer(event) for event in found),
-        head.position,
-        last if last < head.position else None,
-    )
-    return _json(answer)
+
+
+def _last(connection: sqlalchemy.Connection, reader: Reader, query: EventsQuery) -> int | None:
+    """The last position of the moment asked about; ``None`` where none is.
+
+    Raises:
+        PositionAhead: it is not there yet.
+    """
+    as_of = moment(query.as_of, query.as_of_position)
+    if as_of == NOW:
+        return None
+    return resolve(connection, reader.ledger_id, as_of, "event_tags").position
 
 
 def _tagged(
     connection: sqlalchemy.Connection, reader: Reader, query: EventsQuery, tag: str
 ) -> EventsAnswer:
-    """The events that carry a tag; the position is the one that the tag index has reached."""
+    """The events that carry a tag; without a moment asked about, as far as the tag index is."""
     positions, reached = positions_tagged(
-        connection, reader.ledger_id, tag, query.after, query.limit + 1
+        connection,
+        reader.ledger_id,
+        tag,
+        query.after,
+        query.limit + 1,
+        _last(connection, reader, query),
     )
     shown = positions[: query.limit]
     found = log.events_at(driver_connection(connection), reader.ledger_id, shown)
