@@ -5,12 +5,12 @@ item is refused by itself and does not spoil the others.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args
 
 import msgspec
 
-from api import answers, problems
+from api import answers, problems, receipts
 from api.command_routes import DRY_RUN, Headers
 from api.context import Context
 from api.edge import CALLER, TRACE, problem_response, respond
@@ -45,6 +45,8 @@ PATH = "/v1/batch"
 COMMANDS_MAX = 20_000
 # Larger bodies are decoded in a thread, so that other requests are answered meanwhile.
 INLINE_BYTES_MAX = 65_536
+# A receipt has some 6 kB, most of it the checkpoint, so that each proves itself.
+RECEIPTS_MAX = 1_000
 
 Refusal = Problem | LedgerError
 # The same for isinstance: a tuple is several times quicker there than a union.
@@ -72,12 +74,17 @@ class _LooseBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class BatchItem(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What became of one command: where its event stands and what it is about, or why not."""
+    """What became of one command: where its event stands and what it is about, or why not.
+
+    ``receipt`` is there where receipts were asked for and the command was not refused; null where
+    nothing was recorded, or none can be given with this answer.
+    """
 
     status: Status
     position: int | None = None
     id: str | None = None
     error: ProblemBody | None = None
+    receipt: receipts.Receipt | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class BatchAnswer(msgspec.Struct, frozen=True):
@@ -120,6 +127,7 @@ class BatchEndpoint:
         headers: Headers = scope["headers"]
         require_json(headers)
         sent = sent_of(headers)
+        is_proven = receipts.is_asked(headers)
         header_key = sent.key
         execution = execution_of(scope["query_string"], sent.if_match, None)
         body = await read_body(receive, BATCH_BYTES_MAX)
@@ -129,6 +137,9 @@ class BatchEndpoint:
             mode, items = await self._context.reads.off_loop(
                 lambda: items_of(body, caller, header_key)
             )
+        if is_proven and len(items) > RECEIPTS_MAX:
+            rule = f"1 to {RECEIPTS_MAX} commands with Ledger-Receipt: true"
+            raise malformed(FieldError(rule, "commands", "/commands"))
         if execution.dry_run:
             scope[ASKED] = items
         self._context.metrics.batch_commands.observe(len(items))
@@ -145,8 +156,22 @@ class BatchEndpoint:
             )
             await respond(send, refused[0], problems.encode(whole), refused[2] + dry)
             return
-        answer = problems.encode(_answer(mode, results))
+        if is_proven:
+            answer = await self._proven(caller, mode, results, execution)
+        else:
+            answer = problems.encode(_answer(mode, results))
         await respond(send, 200, answer, [(b"content-type", b"application/json"), *dry])
+
+    async def _proven(
+        self, caller: Caller, mode: Mode, results: list[BatchItem], execution: Execution
+    ) -> bytes:
+        """The answer with a receipt for every event that an item led to, now or before."""
+        positions = [] if execution.dry_run else [at for at in map(_event_of, results) if at]
+        found = await receipts.of_batch(self._context, caller.ledger_id, positions)
+        # Some megabytes: encoded in a thread, so that other requests are answered meanwhile.
+        return await self._context.reads.off_loop(
+            lambda: problems.encode(_answer(mode, [_with_receipt(item, found) for item in results]))
+        )
 
     async def _results(
         self, caller: Caller, mode: Mode, items: Sequence[Item], execution: Execution
@@ -264,6 +289,20 @@ def _result(outcome: Outcome, at: int) -> BatchItem:
     return BatchItem(
         outcome.status, outcome.position, answers.id_of(outcome.event, outcome.position)
     )
+
+
+def _event_of(item: BatchItem) -> int | None:
+    """Where the event of an item stands, if it led to one."""
+    return None if item.status in {"unchanged", "refused"} else item.position
+
+
+def _with_receipt(item: BatchItem, found: Mapping[int, receipts.Receipt]) -> BatchItem:
+    """The result of an item with its receipt, unless it was refused."""
+    if item.status == "refused":
+        return item
+    position = _event_of(item)
+    receipt = None if position is None else found.get(position)
+    return msgspec.structs.replace(item, receipt=receipt)
 
 
 def _refused(error: Refusal, at: int) -> BatchItem:

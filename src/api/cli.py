@@ -140,7 +140,9 @@ def database_url(*, superuser: bool = False, common: Common | None = None) -> No
     given = settings.load()
     url = given.database_url
     if url is None:
-        url = embedded_postgres.ensure_running(given.data_dir).url(superuser=superuser)
+        # Without parameters that tools older than PostgreSQL 16 do not know.
+        running = embedded_postgres.ensure_running(given.data_dir)
+        url = running.url(superuser=superuser).partition("?")[0]
     elif superuser:
         msg = "LEDGER_DATABASE_URL names a server whose superuser is not known here."
         raise Failed(msg)

@@ -85,6 +85,15 @@ _PARAMETERS: Json = {
         " the signed log; null where none can be given now, or nothing was recorded.",
         "schema": {"type": "boolean", "default": False},
     },
+    "LedgerBatchReceipts": {
+        "name": "Ledger-Receipt",
+        "in": "header",
+        "required": False,
+        "description": f"`true`: each result has a member `receipt`, complete in itself; of up to"
+        f" {batches.RECEIPTS_MAX:,} commands. Null where nothing was recorded, or where none can be"
+        " given with this answer.",
+        "schema": {"type": "boolean", "default": False},
+    },
     "Reason": {
         "name": "Ledger-Reason",
         "in": "header",
@@ -340,7 +349,14 @@ def _batch() -> Json:
         "tags": ["commands"],
         "parameters": [
             _parameter(name)
-            for name in ("IdempotencyKey", "DryRun", "AtPosition", "RequestId", "Traceparent")
+            for name in (
+                "IdempotencyKey",
+                "DryRun",
+                "AtPosition",
+                "LedgerBatchReceipts",
+                "RequestId",
+                "Traceparent",
+            )
         ],
         "requestBody": {
             "required": True,

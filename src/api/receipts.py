@@ -6,13 +6,15 @@ personal fields sealed as in the log.
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
+import psycopg
 import sqlalchemy
 
-from api.notary import NotaryStoppedError, Signed, name_of, origin_of
+from api.notary import BeyondLogError, NotaryStoppedError, Signed, name_of, origin_of
 from api.problems import FieldError, Kind, Problem, malformed
 from api.sql import driver_connection
 from ledger_core import log, proofs, tiles
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 FORMAT = "ledger-receipt/1"
 TEXT_FORMAT = "c2sp.org/tlog-proof@v1"
 HEADER = b"ledger-receipt"
+# So many receipts are made in one transaction, from few statements: what all need is read at once.
+PROVEN_AT_ONCE = 256
+# Of all receipts in one answer: an event may have 125 kB, whatever size its command had.
+LEAVES_BYTES_MAX = 16_777_216
 
 TREE_DAMAGED = Kind(
     503, "tree_damaged", "What is stored of the log's tree does not fit together; verify it."
@@ -55,6 +61,16 @@ class Receipt(msgspec.Struct, frozen=True):
 
 _encode = msgspec.json.Encoder().encode
 
+# Whatever keeps a command that has taken effect from being proven just now.
+_NOT_NOW = (
+    Problem,
+    LedgerBusy,
+    NotaryStoppedError,
+    TreeDamagedError,
+    BeyondLogError,
+    psycopg.Error,
+)
+
 
 def is_asked(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     """Whether the answer to a command is to have its receipt.
@@ -80,9 +96,36 @@ async def attached(
     """
     try:
         receipt = None if position is None else await of_event(context, ledger_id, position)
-    except (Problem, LedgerBusy):
+    except _NOT_NOW:
         receipt = None
     return with_member(answer, receipt)
+
+
+async def of_batch(
+    context: "Context", ledger_id: int, positions: Collection[int]
+) -> dict[int, Receipt]:
+    """The receipts that can be given now, by position, all under one checkpoint.
+
+    ``positions`` are those of events that a batch led to, which has taken effect.
+    """
+    found: dict[int, Receipt] = {}
+    if not positions:
+        return found
+    wanted, left = sorted(set(positions)), LEAVES_BYTES_MAX
+    settings = context.runtime.settings
+    try:
+        signed = await context.reads.off_loop(
+            lambda: context.runtime.notary.covering(ledger_id, wanted[-1])
+        )
+        for start in range(0, len(wanted), PROVEN_AT_ONCE):
+            some = wanted[start : start + PROVEN_AT_ONCE]
+            prove = partial(_receipts, settings=settings, positions=some, signed=signed, most=left)
+            receipts = await context.reads.ask(prove)
+            found |= receipts
+            left -= sum(len(receipt.leaf) for receipt in receipts.values())
+    except _NOT_NOW:
+        return found
+    return found
 
 
 def with_member(answer: bytes, receipt: Receipt | None) -> bytes:
@@ -103,8 +146,8 @@ async def of_event(context: "Context", ledger_id: int, position: int) -> Receipt
             lambda: context.runtime.notary.covering(ledger_id, position)
         )
         settings = context.runtime.settings
-        return await context.reads.run(
-            lambda connection: receipt(driver_connection(connection), settings, position, signed)
+        return await context.reads.ask(
+            lambda connection: receipt(connection, settings, position, signed)
         )
     except NotaryStoppedError:
         raise Problem(NOTARY_STOPPED) from None
@@ -122,18 +165,54 @@ def receipt(connection: Connection, settings: "Settings", position: int, signed:
     found = log.events_at(connection, signed.ledger_id, [position])
     if not found:
         raise TreeDamagedError(f"event {position} is missing")
-    leaf = leaf_bytes(found[0])
     tree = tiles.Tree(connection, signed.ledger_id, signed.log)
-    root = bytes(signed.root)
-    path = checked_path(tree, (position - 1, leaf_hash(leaf)), (signed.size, root))
-    return Receipt(
-        FORMAT,
-        origin_of(settings, name_of(connection, signed.ledger_id)),
-        position,
-        leaf.decode(),
-        tuple(base64.b64encode(item).decode() for item in path),
-        signed.note,
+    origin = origin_of(settings, name_of(connection, signed.ledger_id))
+    return _receipt(tree, origin, leaf_bytes(found[0]), position, signed)
+
+
+def _receipts(
+    connection: Connection,
+    settings: "Settings",
+    positions: Sequence[int],
+    signed: Signed,
+    most: int,
+) -> dict[int, Receipt]:
+    """The receipts of events that a checkpoint covers, as far as they can be proven.
+
+    Their leaves have ``most`` bytes together, at most.
+
+    Raises:
+        LedgerBusy: tiles are behind.
+        TreeDamagedError: a tile is missing.
+    """
+    tree = tiles.Tree(connection, signed.ledger_id, signed.log)
+    tree.read_ahead(
+        *(partial(proofs.inclusion_path, position - 1, signed.size) for position in positions)
     )
+    origin = origin_of(settings, name_of(connection, signed.ledger_id))
+    found: dict[int, Receipt] = {}
+    for event in log.events_at(connection, signed.ledger_id, positions):
+        leaf = leaf_bytes(event)
+        most -= len(leaf)
+        if most < 0:
+            break
+        try:
+            found[event.position] = _receipt(tree, origin, leaf, event.position, signed)
+        except TreeDamagedError:
+            continue  # The others may be as they were sealed.
+    return found
+
+
+def _receipt(tree: tiles.Tree, origin: str, leaf: bytes, position: int, signed: Signed) -> Receipt:
+    """The receipt of a leaf.
+
+    Raises:
+        LedgerBusy: tiles are behind.
+        TreeDamagedError: the leaf is not as it was sealed, or the tree's nodes are not.
+    """
+    entry, covering = (position - 1, leaf_hash(leaf)), (signed.size, bytes(signed.root))
+    proof = tuple(base64.b64encode(item).decode() for item in checked_path(tree, entry, covering))
+    return Receipt(FORMAT, origin, position, leaf.decode(), proof, signed.note)
 
 
 def checked_path(

@@ -95,11 +95,10 @@ def head(connection: Connection, ledger_id: int, log: LogName) -> Frontier:
 def count(connection: Connection, ledger_id: int, log: LogName) -> int:
     """How many full tiles of leaves there are."""
     row = connection.execute(
-        "SELECT max(tile_index) + 1 FROM audit.tiles"
-        " WHERE ledger_id = %s AND log = %s AND level = 0",
+        "SELECT max(tile_index) FROM audit.tiles WHERE ledger_id = %s AND log = %s AND level = 0",
         (ledger_id, log),
     ).fetchone()
-    return 0 if row is None or row[0] is None else int(row[0])
+    return 0 if row is None or row[0] is None else int(row[0]) + 1
 
 
 def extend(

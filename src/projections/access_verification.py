@@ -1,7 +1,7 @@
 """The access log against its seal: no number missing, time never backwards, every leaf, the tree.
 
-And the index of accesses by subject against the accesses themselves. Reads in pages of a bounded
-number of rows.
+Its tiles against the leaves, too, and the index of accesses by subject against the accesses
+themselves. Reads in pages of a bounded number of rows.
 """
 
 from datetime import datetime
@@ -10,6 +10,7 @@ from ledger_core import access_log, merkle
 from ledger_core.access_log import StoredAccess
 from ledger_core.log import Connection
 from projections.findings import FINDINGS_MAX, Findings
+from projections.tile_checking import TileCheck
 
 _KIND = "access"
 
@@ -42,7 +43,26 @@ _SUBJECTS = """
 
 def check(connection: Connection, ledger_id: int, findings: Findings) -> int:
     """Check a ledger's access log, in the snapshot of the connection's transaction; its length."""
-    number, frontier, last = 0, merkle.EMPTY, None
+    with connection.cursor(name="access_tiles", binary=True) as cursor:
+        tiles = TileCheck(cursor, ledger_id, findings, "accesses")
+        number, frontier, last = _check_accesses(connection, ledger_id, findings, tiles)
+    _check_head(connection, ledger_id, findings, (number, frontier, last))
+    for at, subject, how in connection.execute(
+        _SUBJECTS, {"ledger": ledger_id, "limit": FINDINGS_MAX}
+    ):
+        findings.add("access_subjects", f"subject {subject} of access {at} is {how} in the index")
+    return frontier.size
+
+
+def _check_accesses(
+    connection: Connection, ledger_id: int, findings: Findings, tiles: TileCheck
+) -> tuple[int, merkle.Frontier, datetime | None]:
+    """Every access, and the tiles over them: the last number, the tree over all, the last time.
+
+    Beyond an access that is missing or not as it was sealed, every tile would be another; that is
+    one finding, and the tiles are not compared further.
+    """
+    number, frontier, last, is_sealed = 0, merkle.EMPTY, None, True
     while rows := connection.execute(
         _PAGE, (ledger_id, number, access_log.READ_ROWS_MAX)
     ).fetchall():
@@ -58,12 +78,12 @@ def check(connection: Connection, ledger_id: int, findings: Findings) -> int:
                     findings.add(_KIND, what, access.leaf_hash.hex(), leaf_hash.hex())
             hashes.append(leaf_hash)
         frontier = merkle.extend(frontier, hashes)
-    _check_head(connection, ledger_id, findings, (number, frontier, last))
-    for at, subject, how in connection.execute(
-        _SUBJECTS, {"ledger": ledger_id, "limit": FINDINGS_MAX}
-    ):
-        findings.add("access_subjects", f"subject {subject} of access {at} is {how} in the index")
-    return frontier.size
+        is_sealed = is_sealed and number == frontier.size and hashes == [row[-1] for row in rows]
+        if is_sealed:
+            tiles.take(hashes)
+    if is_sealed:
+        tiles.finish()
+    return number, frontier, last
 
 
 def _check_place(

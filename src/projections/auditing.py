@@ -8,6 +8,7 @@ The work of ``verification`` in small steps, so that it can go on beside the led
   short snapshot, in which all projections stand at one position: the position that is verified.
 - What was folded is kept. The next audit goes on from there: it reads the events that came since,
   and the lines of the accounts they touched, and again compares every row that can change.
+- Tiles are compared with the log's leaf hashes, page by page, too (``tile_walking``).
 - Sums that differ do not say which row it is: then ``verification`` goes through everything in one
   snapshot and names it.
 
@@ -33,6 +34,7 @@ from projections.paging import begin_snapshot
 from projections.refolding import Refold
 from projections.row_sums import TABLES, Expected, SlotMoved, Sums, Walker, positions_of
 from projections.sealing import Checking, Order, tag_texts
+from projections.tile_walking import TileWalk
 from projections.truth import held_line_texts, identity_texts, line_texts
 
 DELTA_EVENTS_MAX = 10_000
@@ -111,6 +113,7 @@ class Auditor:
         self._findings = Findings()
         self._refold = Refold(self._findings)
         self._checking = Checking(Order(self.ledger_id, 0, None), None)
+        self._tiles = TileWalk(self.ledger_id, self._findings)
         self._times: dict[int, datetime | None] = {0: None}
         self._is_begun = False
 
@@ -139,6 +142,9 @@ class Auditor:
                 if compared is not None:
                     break
                 yield "waiting"
+            if not self._findings.count:  # Over an event that is not as sealed, no tile would be.
+                for _ in self._tiles.to(connection, self._checking.position):
+                    yield "worked"
             result = self._result(connection, kind, begun_at, compared, suspicions)
             is_done = not result.findings_count
             self._is_begun = is_done

@@ -166,7 +166,7 @@ PROOFS: tuple[tuple[str, ...], ...] = (
     ("ledger-core.invalid/main", "— "),
     ("ledger-core.invalid/main+", '"ledger-keys/1"'),
     ("JournalEntryPosted", "'checkpoint'", "PROVEN"),
-    ("c2sp.org/tlog-proof@v1", "extra ", "index "),
+    ("PROVEN", "c2sp.org/tlog-proof@v1", "extra ", "index "),
     ('"leaf_index":2', '"first_root"'),
     ("ledger-core.invalid/main", "160"),
 )

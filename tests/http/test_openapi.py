@@ -71,6 +71,24 @@ def test_every_command_takes_the_same_headers_and_may_be_tried(bank: Bank) -> No
         assert ("IfMatch" in names) == (route.path_field == "account_id")
 
 
+def test_commands_and_batches_say_how_receipts_are_asked_for(bank: Bank) -> None:
+    """The header is a parameter of each, and the answers have the member."""
+    document = _document(bank)
+    for path in [route.path for route in COMMANDS] + ["/v1/batch"]:
+        operation = document["paths"][path]["post"]
+        names = [found.get("$ref", "").rpartition("/")[2] for found in operation["parameters"]]
+        headers = [document["components"]["parameters"].get(name, {}) for name in names]
+        assert [found.get("name") for found in headers].count("Ledger-Receipt") == 1, path
+    schemas = document["components"]["schemas"]
+    receipt = schemas["BatchItem"]["properties"]["receipt"]
+    assert {"$ref": "#/components/schemas/Receipt"} in receipt["anyOf"]
+    assert {"type": "null"} in receipt["anyOf"]
+    assert "receipt" not in schemas["BatchItem"].get("required", ())
+    assert set(schemas["Receipt"]["required"]) == {
+        *("format", "origin", "position", "leaf", "proof", "checkpoint")
+    }
+
+
 def test_every_operation_is_named_summed_up_and_says_its_problems(bank: Bank) -> None:
     """Operation ids are unique; refusals are problem documents."""
     operations = [

@@ -9,9 +9,9 @@ from tests.postgres.auditing_harness import audited, auditor_of
 from tests.postgres.ledger_harness import World
 from tests.rules.harness import deposited, opened, transfer
 
-from ledger_core import database
+from ledger_core import database, tiles
 from ledger_core.customers import EraseCustomer, RegisterCustomer
-from ledger_core.log import Connection
+from ledger_core.log import Connection, read_head
 from projections import auditing, runner, verification
 from projections.auditing import Audited
 from projections.paging import PAGE_POSITIONS
@@ -118,6 +118,63 @@ def test_projections_that_are_behind_are_waited_for(
         found_later = list(steps)[-1]
     assert isinstance(found_later, Audited)
     assert (found_later.ok, found_later.position) == (True, 10)
+
+
+def _tiled(world: World, count: int) -> None:
+    """Append transfers, bring the views to the head, and build all tiles."""
+    head = read_head(world.writer, world.ledger_id).position
+    world.run(*(transfer("A", "B", 1, key=f"tile{head}-{at}") for at in range(count)))
+    world.catch_up()
+    size = read_head(world.writer, world.ledger_id).position
+    while tiles.extend(world.projector, world.ledger_id, "events", size):
+        pass
+
+
+def test_tiles_are_audited_as_far_as_there_are_any(bank: World) -> None:
+    """None yet, some, all, in a full audit and in those that go on: nothing is found."""
+    auditor = auditor_of(bank)
+    for count in (300, 100, 700, 10):
+        assert audited(bank, auditor).findings == ()
+        _tiled(bank, count)
+    bank.run(*(transfer("A", "B", 1, key=f"lag{at}") for at in range(600)))
+    bank.catch_up()
+    for found in (audited(bank, auditor), audited(bank)):
+        assert (found.findings, found.position) == ((), 1_718)
+
+
+DAMAGED_TILES = {
+    "tile 2 of level 0 is not that of the log's tree": (
+        "UPDATE audit.tiles SET hashes = overlay(hashes placing '\\x00' from 99)"
+        " WHERE tile_index = 2"
+    ),
+    "tile 1 of level 0 is not that of the log's tree": (
+        "UPDATE audit.tiles SET nodes = overlay(nodes placing '\\x00' from 5) WHERE tile_index = 1"
+    ),
+    "tile 1 of level 0 is missing": "DELETE FROM audit.tiles WHERE tile_index = 1",
+    "tile 0 of level 7 is beyond the end of the log": (
+        "INSERT INTO audit.tiles SELECT ledger_id, log, 7, 0, hashes, nodes"
+        " FROM audit.tiles WHERE tile_index = 0"
+    ),
+    "tile 9223372036854775807 of level 1 is beyond the end of the log": (
+        "INSERT INTO audit.tiles SELECT ledger_id, log, 1, 9223372036854775807, hashes, nodes"
+        " FROM audit.tiles WHERE tile_index = 0"
+    ),
+}
+
+
+@pytest.mark.parametrize("expected", DAMAGED_TILES)
+def test_an_audit_finds_a_tile_that_is_not_the_trees(
+    bank: World, superuser_url: str, expected: str
+) -> None:
+    """In a full audit, and in one that goes on where the tile came since."""
+    auditor = auditor_of(bank)
+    assert audited(bank, auditor).ok
+    _tiled(bank, 900)
+    _run(superuser_url, DAMAGED_TILES[expected])
+    for found in (audited(bank, auditor), audited(bank)):
+        assert [item.message for item in found.findings] == [expected]
+        assert found.findings_count == 1
+    assert not auditor.is_begun
 
 
 def test_an_audit_that_was_broken_off_is_not_gone_on_from(bank: World) -> None:

@@ -287,6 +287,13 @@ def test_verification_finds_nothing_wrong_with_tiles_that_follow(world: World, b
             ),
             "tile 0 of level 1 is beyond the end of the log",
         ),
+        (
+            (
+                "INSERT INTO audit.tiles SELECT ledger_id, log, 7, 9223372036854775807, hashes,"
+                " nodes FROM audit.tiles WHERE tile_index = 0"
+            ),
+            "tile 9223372036854775807 of level 7 is beyond the end of the log",
+        ),
     ],
 )
 def test_verification_finds_a_tile_that_is_not_the_trees(
