@@ -1,6 +1,5 @@
 """The clockwork: what falls due happens without a request, and nothing is written otherwise."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,8 +8,8 @@ from functools import partial
 
 import psycopg
 import pytest
-from tests.http.bank import Bank, Json
-from tests.http.timed import TODAY, Clock, ordered
+from tests.http.bank import Bank
+from tests.http.timed import TODAY, Clock, in_log, ordered
 
 from api import clockwork as clockwork_module
 from api.clockwork import Clockwork
@@ -53,13 +52,6 @@ def held(bank: Bank, clock: Clock, seconds: int = 60) -> None:
     }
     assert bank.post("/v1/holds", body).is_success
     bank.catch_up()
-
-
-def in_log(bank: Bank) -> list[Json]:
-    """Every event's type and data, from the table: a request would have what is due recorded."""
-    with bank.runtime.connect("ledger_reader") as connection:
-        events = log.read_events(connection, bank.ledger_id, 0)
-    return [{"type": event.type, "data": json.loads(event.data)} for event in events]
 
 
 def newest(bank: Bank) -> str:

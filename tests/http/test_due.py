@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from tests.http.bank import Bank
-from tests.http.timed import Clock
+from tests.http.timed import Clock, in_log
 
 from api import cli_support
 from projections import runner
@@ -69,4 +69,4 @@ def test_the_command_line_records_what_is_due_before_it_reads(timed: Bank, clock
     timed.post("/v1/holds", HOLD)
     clock.at += timedelta(seconds=61)
     cli_support.catch_up(timed.runtime, timed.ledger_id)
-    assert [event["type"] for event in timed.events()][-1] == "HoldReleased"
+    assert in_log(timed)[-1]["type"] == "HoldReleased"

@@ -1,10 +1,13 @@
 """Time in the tests of HTTP: a clock that a test moves, and an order that falls due by it."""
 
+import json
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from tests.http.bank import Bank, Json
 from tests.strategies import START
+
+from ledger_core import log
 
 TODAY = START.date()
 
@@ -45,3 +48,10 @@ def ordered(bank: Bank, order_id: str = "rent", **schedule: Any) -> Json:  # noq
     assert answer.status_code == 201, answer.json()
     found: Json = answer.json()
     return found
+
+
+def in_log(bank: Bank) -> list[Json]:
+    """Every event's type and data, from the table: a request would have what is due recorded."""
+    with bank.runtime.connect("ledger_reader") as connection:
+        events = log.read_events(connection, bank.ledger_id, 0)
+    return [{"type": event.type, "data": json.loads(event.data)} for event in events]
