@@ -130,19 +130,22 @@ def apply(slot: Slot, batch: Batch, _memory: Memory) -> None:
     if batch.posted:
         posted = sorted(batch.posted.values(), key=lambda account: account.terms.account_no)
         slot.lane.execute(
+            # The ledger and slot stand in the subquery, out of the planner's sight: without figures
+            # about the table it takes them for a key of few rows, and walks through all accounts.
             "UPDATE views.accounts a SET debits_posted_minor = v.d, credits_posted_minor = v.c,"
-            " version = v.v, last_position = v.p FROM unnest("
+            " version = v.v, last_position = v.p FROM ("
+            "SELECT %s::integer AS l, %s::smallint AS s, u.* FROM unnest("
             "%s::bigint[], %s::numeric[], %s::numeric[], %s::bigint[], %s::bigint[])"
-            " AS v(n, d, c, v, p)"
-            " WHERE a.ledger_id = %s AND a.slot = %s AND a.account_no = v.n",
+            " AS u(n, d, c, v, p) OFFSET 0) AS v"
+            " WHERE a.account_no = v.n AND a.ledger_id = v.l AND a.slot = v.s",
             (
+                slot.ledger_id,
+                slot.slot,
                 _integers([account.terms.account_no for account in posted]),
                 _integers([account.debits_posted_minor for account in posted]),
                 _integers([account.credits_posted_minor for account in posted]),
                 _integers([account.version for account in posted]),
                 _integers([account.last_position for account in posted]),
-                slot.ledger_id,
-                slot.slot,
             ),
         )
     slot.insert(accounts, [account_row(account) for account in batch.changed.values()], "replace")
