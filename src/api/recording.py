@@ -2,11 +2,13 @@
 
 Stands around the framework and the endpoints of commands, so that a new view is recorded without
 anybody thinking of it. A read is a GET by a key, and a dry run: what it answers tells of balances,
-and no event does. Commands are none: the ledger's own log says who sent them. Requests without a
-valid key have read nothing, and belong to no ledger.
+and no event does. Actions are recorded as reads are, for no event tells of them either. Commands
+are not: the ledger's own log says who sent them; but it does not say who tried and was denied, so
+a command that is answered 403 is recorded (on the short way by ``denials``), and so is one that
+asked for a reason. Requests without a valid key have read nothing, and belong to no ledger.
 
 Why somebody reads is said by the header ``Ledger-Reason``; where the setting
-``LEDGER_REASON_REQUIRED`` asks for one, what would be shown without it is withheld.
+``LEDGER_REASON_REQUIRED`` or a role asks for one, what would be shown without it is withheld.
 """
 
 from collections.abc import Sequence
@@ -18,20 +20,20 @@ from starlette.routing import BaseRoute
 from api import subjects
 from api.accesses import Accesses
 from api.caching import KEEPING, Keeping
+from api.command_routes import WHATEVER
 from api.context import Context
 from api.edge import CALLER, TRACE, Trace, failure_response
 from api.execution import ASKED
-from api.problems import Kind, Problem
+from api.problems import Problem
+from api.reasons import REQUIRED, reason_of
 from api.settings import ReasonRequired
 from api.subjects import Shown
 from api.wire import App, Message, Receive, Scope, Send
-from ledger_core.access_log import NewAccess, require_reason
-from ledger_core.errors import ValidationFailed
+from ledger_core.access_log import NewAccess
 
 if TYPE_CHECKING:
-    from api.key_ring import Caller
+    from api.callers import Caller
 
-HEADER = b"ledger-reason"
 NOT_RECORDED = frozenset(
     {
         "get_info",
@@ -48,14 +50,16 @@ NOT_RECORDED = frozenset(
 )
 """Operations whose answers tell of no account and no customer: figures, hashes and signatures."""
 
-MALFORMED = Kind(
-    400,
-    "malformed_reason",
-    "Ledger-Reason is UTF-8 of up to 200 characters on one line, no control characters, once.",
-)
-REQUIRED = Kind(400, "reason_required", "Say why you read this: send the header Ledger-Reason.")
+ABOUT = "ledger.about"
+"""Where an action says whom it was about, as subjects of the access log."""
 
+# Whoever must say why they read a customer must say so where accounts show their holders, too.
+_PROFILES = "get_customer"
+_WITH_HOLDERS = frozenset({"get_account", "list_accounts"})
+# Where nobody was found, what stands in the place of an id may be a person's name.
+_FOUND_NOTHING = frozenset({404, 422})
 _REFUSED = 400
+DENIED = 403
 _METHOD_NOT_ALLOWED = 405
 _OK = 200
 
@@ -83,7 +87,7 @@ class Recorded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http" or CALLER not in scope or not _is_read(scope):
+        if scope["type"] != "http" or CALLER not in scope:
             await self._app(scope, receive, send)
             return
         read = _Read(self, scope, send)
@@ -129,6 +133,7 @@ class _Read:
         self._send = send
         self._start: Message | None = None
         self._state: _State = "held"
+        self._is_read = _is_read(scope)
 
     @property
     def is_unanswered(self) -> bool:
@@ -146,7 +151,9 @@ class _Read:
         elif self._start is None:  # Nothing of an answer yet.
             await self._send(message)
         else:
-            refusal = await self._record(self._start, message)
+            refusal = None
+            if self._is_read or WHATEVER in self._scope or self._start["status"] == DENIED:
+                refusal = await self._record(self._start, message)
             if refusal is None:
                 self._state = "passing"
                 await self._send(self._start)
@@ -174,20 +181,25 @@ class _Read:
         """Record the access; the problem to answer with instead, if the answer is withheld."""
         scope, status = self._scope, start["status"]
         operation = self._around.operation_of(scope)
-        if operation is None or operation in NOT_RECORDED or status == _METHOD_NOT_ALLOWED:
+        if operation is None or status == _METHOD_NOT_ALLOWED:
+            return None
+        if operation in NOT_RECORDED and status != DENIED:
             return None
         reason, withheld = "", None
         try:
             reason = reason_of(scope["headers"])
-            if status < _REFUSED and not reason:
-                self._require_no_reason()
+            if self._is_read and status < _REFUSED and not reason:
+                self._require_no_reason(operation)
         except Problem as problem:
-            withheld, status = problem, problem.kind.status
+            if self._is_read:  # A command was not asked why, or before it was carried out.
+                withheld, status = problem, problem.kind.status
         caller: Caller = scope[CALLER]
         shown = _shown(status, start["headers"], body)
         asked = subjects.of_address(
             operation, scope.get("path_params", {}), scope.get("query_string", b"")
-        )
+        ).union(filter(subjects.is_subject, scope.get(ABOUT, ())))
+        if status in _FOUND_NOTHING:
+            asked = subjects.without_customers(asked)
         if asked and shown.subjects == subjects.WHOLE:
             shown = Shown()  # What cannot be looked through is about what was asked for.
         access = NewAccess(
@@ -205,15 +217,20 @@ class _Read:
             return error
         return withheld
 
-    def _require_no_reason(self) -> None:
+    def _require_no_reason(self, operation: str) -> None:
         """This may be read without a reason.
 
         Raises:
             Problem: it may not.
         """
+        demanded = self._scope[CALLER].authority.reason_for
         required = self._around.reason_required
         keeping: Keeping | None = self._scope.get(KEEPING)
         is_personal = keeping is not None and keeping.keep == "never"
+        if operation in demanded:
+            raise Problem(REQUIRED)
+        if is_personal and operation in _WITH_HOLDERS and _PROFILES in demanded:
+            raise Problem(REQUIRED)
         if required == "all" or (required == "customers" and is_personal):
             raise Problem(REQUIRED)
 
@@ -222,25 +239,6 @@ class _Read:
         """What is known of the request."""
         trace: Trace = self._scope[TRACE]
         return trace
-
-
-def reason_of(headers: Headers) -> str:
-    """Why the caller reads; empty where it is not said.
-
-    Raises:
-        Problem: the header is there twice, or not a line of text.
-    """
-    sent = [value for name, value in headers if name == HEADER]
-    if not sent:
-        return ""
-    try:
-        reason = sent[0].decode().strip()
-        require_reason(reason)
-    except (UnicodeDecodeError, ValidationFailed):
-        raise Problem(MALFORMED) from None
-    if len(sent) > 1:
-        raise Problem(MALFORMED)
-    return reason
 
 
 def _is_read(scope: Scope) -> bool:

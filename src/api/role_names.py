@@ -1,7 +1,5 @@
-"""The roles that an API key may have. What each may do is said in ``roles``."""
+"""The names of the roles that exist without anybody defining them; see ``default_roles``."""
 
-from typing import Literal
+from ledger_core.access_role import DEFAULT_NAMES
 
-Role = Literal["reader", "teller", "auditor", "admin"]
-
-ROLES: tuple[Role, ...] = ("reader", "teller", "auditor", "admin")
+ROLES: tuple[str, ...] = DEFAULT_NAMES

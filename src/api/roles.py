@@ -1,148 +1,123 @@
-"""Who may do what: one table from each operation to the roles of the API keys that may call it.
+"""Whether a caller may do something: every route asks here, and is refused here."""
 
-An operation is a command (under its ``type``) or a view. What is not in the table is refused.
-"""
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
-from api.problems import FORBIDDEN, Problem
-from api.role_names import ROLES, Role
+from api import clock
+from api.authority import authority_of, merged
+from api.callers import Caller
+from api.default_roles import DEFAULT_ROLES
+from api.delegation import BEYOND, is_within
+from api.permissions import PERMISSION_OF
+from api.problems import FORBIDDEN, STEP_UP_REQUIRED, Problem
+from api.role_book import terms_of
+from ledger_core.access_roles import SetRole, as_set
 from ledger_core.commands import Command, RequestApproval, tag_of
 
-_EVERYBODY: frozenset[Role] = frozenset(ROLES)
-_COUNTER: frozenset[Role] = frozenset({"teller", "admin"})
-_AUDIT: frozenset[Role] = frozenset({"auditor", "admin"})
-_ADMIN: frozenset[Role] = frozenset({"admin"})
+LOOKED_INTO: frozenset[type] = frozenset({RequestApproval, SetRole})
+"""Commands of which the type alone does not say whether a caller may send them."""
+STEP_UP_S = 300
+"""How long a second factor counts for what asks for a fresh one."""
 
-ALLOWED: Mapping[str, frozenset[Role]] = MappingProxyType(
-    {
-        "transfer": _COUNTER,
-        "deposit": _COUNTER,
-        "withdraw": _COUNTER,
-        "post_entry": _COUNTER,
-        "reverse_entry": _COUNTER,
-        "allocate": _COUNTER,
-        "post_template": _COUNTER,
-        "exchange": _COUNTER,
-        "place_hold": _COUNTER,
-        "capture_hold": _COUNTER,
-        "void_hold": _COUNTER,
-        "open_account": _COUNTER,
-        "set_limit": _COUNTER,
-        "freeze_account": _COUNTER,
-        "unfreeze_account": _COUNTER,
-        "close_account": _COUNTER,
-        "reopen_account": _COUNTER,
-        "link_customer": _COUNTER,
-        "unlink_customer": _COUNTER,
-        "create_group": _COUNTER,
-        "set_group_limit": _COUNTER,
-        "add_to_group": _COUNTER,
-        "remove_from_group": _COUNTER,
-        "close_period": _ADMIN,
-        "reopen_period": _ADMIN,
-        "register_customer": _COUNTER,
-        "change_profile": _COUNTER,
-        "erase_customer": _ADMIN,
-        "register_unit": _ADMIN,
-        "set_risk_rule": _ADMIN,
-        "create_order": _COUNTER,
-        "change_order": _COUNTER,
-        "cancel_order": _COUNTER,
-        "run_business_day": _COUNTER,
-        "define_template": _ADMIN,
-        "retire_template": _ADMIN,
-        "request_approval": _COUNTER,
-        "approve_request": _COUNTER,
-        "reject_request": _COUNTER,
-        "withdraw_request": _COUNTER,
-        "set_approval_policy": _ADMIN,
-        "batch": _COUNTER,
-        "list_accounts": _EVERYBODY,
-        "get_account": _EVERYBODY,
-        "get_balance": _EVERYBODY,
-        "get_statement": _EVERYBODY,
-        "get_trial_balance": _EVERYBODY,
-        "list_groups": _EVERYBODY,
-        "get_group": _EVERYBODY,
-        "list_limit_changes": _EVERYBODY,
-        "get_period": _EVERYBODY,
-        "list_customers": _EVERYBODY,
-        "get_customer": _EVERYBODY,
-        "list_risk_flags": _EVERYBODY,
-        "list_risk_rules": _EVERYBODY,
-        "list_standing_orders": _EVERYBODY,
-        "get_standing_order": _EVERYBODY,
-        "get_entry": _EVERYBODY,
-        "list_holds": _EVERYBODY,
-        "get_hold": _EVERYBODY,
-        "list_templates": _EVERYBODY,
-        "get_template": _EVERYBODY,
-        "list_entries": _EVERYBODY,
-        "get_entry_effect": _EVERYBODY,
-        "list_backdated": _EVERYBODY,
-        "get_totals": _EVERYBODY,
-        "get_revaluation": _EVERYBODY,
-        "list_approvals": _EVERYBODY,
-        "get_approval": _EVERYBODY,
-        "list_approval_policies": _EVERYBODY,
-        "get_approval_policy": _EVERYBODY,
-        "get_balance_explanation": _EVERYBODY,
-        "get_flag_explanation": _EVERYBODY,
-        "get_diff": _EVERYBODY,
-        "get_info": _EVERYBODY,
-        "get_checkpoint": _EVERYBODY,
-        "list_checkpoints": _EVERYBODY,
-        "get_checkpoint_at": _EVERYBODY,
-        "list_checkpoint_keys": _EVERYBODY,
-        "sign_checkpoint": _AUDIT,
-        "get_inclusion_proof": _EVERYBODY,
-        "get_consistency_proof": _EVERYBODY,
-        "get_receipt": _AUDIT,
-        "get_tlog_checkpoint": _EVERYBODY,
-        "get_tile": _EVERYBODY,
-        "get_entry_bundle": _AUDIT,
-        "list_audits": _AUDIT,
-        "get_latest_audit": _AUDIT,
-        "list_accesses": _AUDIT,
-        "list_account_accesses": _AUDIT,
-        "list_customer_accesses": _AUDIT,
-        "list_events": _AUDIT,
-        "get_event": _AUDIT,
-        "export_log": _AUDIT,
-        "get_refusal_explanation": _AUDIT,
-    }
+# https://www.rfc-editor.org/rfc/rfc9470: how a resource asks for a fresh authentication.
+_CHALLENGE = (
+    (
+        "WWW-Authenticate",
+        f'Bearer error="insufficient_user_authentication", max_age="{STEP_UP_S}"',
+    ),
 )
 
 
-def is_allowed(role: Role, operation: str) -> bool:
-    """Whether keys of that role may call the operation."""
-    return role in ALLOWED.get(operation, ())
+def refusal_of(caller: Caller, command: Command) -> Problem | None:
+    """Why the caller may not send the command and what it wraps; ``None``: they may."""
+    try:
+        require_may_send(caller, command)
+    except Problem as problem:
+        return problem
+    return None
 
 
-def may_send(role: Role, command: Command) -> bool:
-    """Whether keys of that role may send the command, and what it wraps."""
-    if isinstance(command, RequestApproval) and not is_allowed(role, tag_of(command.command)):
-        return False
-    return is_allowed(role, tag_of(command))
-
-
-def require_may_send(role: Role, command: Command) -> None:
-    """The role may send the command, and what it wraps.
+def require_may_send(caller: Caller, command: Command) -> None:
+    """The caller may send the command, and what it wraps.
 
     Raises:
-        Problem: it may not.
+        Problem: they may not, or not without a fresh second factor.
     """
-    if not may_send(role, command):
-        raise Problem(FORBIDDEN)
+    if isinstance(command, RequestApproval):
+        require_may_send(caller, command.command)
+    require_allowed(caller, tag_of(command))
+    if isinstance(command, SetRole):
+        _require_no_more(caller, command)
 
 
-def require_allowed(role: Role, operation: str) -> None:
-    """The role may call the operation.
+def asks_why(caller: Caller, command: Command) -> bool:
+    """Whether a role of the caller demands a reason for the command, or for what it wraps."""
+    demanded = caller.authority.reason_for_commands
+    if isinstance(command, RequestApproval) and tag_of(command.command) in demanded:
+        return True
+    return tag_of(command) in demanded
+
+
+def require_allowed(caller: Caller, operation: str) -> None:
+    """The caller may call the operation, now.
 
     Raises:
-        Problem: it may not.
+        Problem: they may not, or not without a fresh second factor.
     """
-    if not is_allowed(role, operation):
+    authority = caller.authority
+    if operation not in authority.operations:
         raise Problem(FORBIDDEN)
+    if operation in authority.step_up_for:
+        require_fresh(caller, clock.now())
+
+
+def is_allowed(caller: Caller, operation: str) -> bool:
+    """Whether the caller may call the operation without anything more being asked."""
+    authority = caller.authority
+    return (
+        operation in authority.operations
+        and operation not in authority.step_up_for
+        and operation not in authority.reason_for
+    )
+
+
+def require_fresh(caller: Caller, at: datetime) -> None:
+    """The person has proved to be there a moment ago; a key is no person, and is not asked.
+
+    Raises:
+        Problem: not within ``STEP_UP_S``.
+    """
+    credential = caller.credential
+    if credential.kind == "key":
+        return
+    proved_at = credential.second_factor_at
+    if proved_at is None or at - proved_at > timedelta(seconds=STEP_UP_S):
+        raise Problem(STEP_UP_REQUIRED, headers=_CHALLENGE)
+
+
+def _require_no_more(caller: Caller, command: SetRole) -> None:
+    """Who sets a role lets it grant no more than it did before or they have themselves.
+
+    Judged on the roles as they were known a moment ago.
+
+    Raises:
+        Problem: it would.
+    """
+    authority = caller.authority
+    before = authority.roles.get(command.name)
+    held = authority if before is None else merged(authority, authority_of([before], None))
+    try:
+        terms = terms_of(as_set(command))
+    except ValueError:  # An amount that is none: the command is refused for that.
+        return
+    if not is_within(held, authority_of([terms], None)):
+        raise Problem(BEYOND)
+
+
+def default_roles_of(operation: str) -> Sequence[str]:
+    """The names of the default roles that may call the operation, sorted."""
+    if operation not in PERMISSION_OF:
+        return ()
+    return sorted(
+        name for name, terms in DEFAULT_ROLES.items() if authority_of([terms], None).may(operation)
+    )
