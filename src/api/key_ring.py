@@ -1,28 +1,29 @@
-"""The API keys in use, remembered for a moment: no database read on each request.
+"""The credentials in use, remembered for a moment: no database read on each request.
 
 A revoked key stops working within twice ``REMEMBERED_S``: what is known of a key may be that old
-when a header that presents it is found valid, and then the header is remembered as long.
+when a header that presents it is found valid, and then the header is remembered as long. The same
+holds for roles that are defined anew.
 """
 
 import asyncio
 from collections.abc import Sequence
+from hmac import compare_digest
 
-import msgspec
-import sqlalchemy
 import structlog
 
-from api import api_keys, clock
-from api.api_keys import ApiKey, PresentedKey
+from api import clock
+from api.callers import Caller, Credential, caller_of
 from api.problems import UNAUTHENTICATED, Problem
-from api.reads import Reads
-from api.role_names import Role
-from api.sql import driver_connection
+from api.role_book import RoleBook
+from api.schemes import Scheme
 
 REMEMBERED_S = 0.75
-# A key in use is looked up again before it is forgotten: no request waits for that.
+# A credential in use is looked up again before it is forgotten: no request waits for that.
 RENEWED_S = 0.5
-# Beyond this many, all are forgotten at once: wrong key ids must not fill the memory.
+# Beyond this many, all are forgotten at once: wrong keys must not fill the memory.
 REMEMBERED_MAX = 10_000
+# A token with some claims; more is none of ours.
+PRESENTED_BYTES_MAX = 8_192
 
 _log = structlog.get_logger("ledger.keys")
 
@@ -30,39 +31,29 @@ _SCHEME = b"bearer "
 _CHALLENGE = (("WWW-Authenticate", "Bearer"),)
 
 
-class Caller(msgspec.Struct, frozen=True):
-    """Who sent a request: a key, its role, and the one ledger it is bound to.
-
-    ``person`` acts by the key, with ``permissions`` that count in approvals; the role is one.
-    """
-
-    ledger_id: int
-    key_id: str
-    role: Role
-    actor: str
-    person: str
-    permissions: frozenset[str]
-
-
 class KeyRing:
     """Finds the caller behind a request's ``Authorization``; used by the event loop alone."""
 
-    def __init__(self, reads: Reads, server_secret: bytes) -> None:
+    def __init__(self, schemes: Sequence[Scheme], roles: RoleBook) -> None:
         """Remember nothing yet."""
-        self._reads = reads
-        self._server_secret = server_secret
-        # The whole header of a request whose key was valid -> until when, and the caller.
+        self._schemes = schemes
+        self._roles = roles
+        # The whole header of a request whose credential was valid -> until when, and the caller.
         self._valid: dict[bytes, tuple[float, Caller]] = {}
-        # A key's id -> until when, and the key, if there is one.
-        self._known: dict[tuple[int, str], tuple[float, ApiKey | None]] = {}
-        self._asking: dict[tuple[int, str], asyncio.Task[ApiKey | None]] = {}
         self._renewing: dict[bytes, asyncio.Task[None]] = {}
+        # Those that count over the connections of one client certificate only.
+        self._bound: dict[bytes, tuple[float, Caller]] = {}
+        # How often anything was forgotten: what was looked up before then may be of before.
+        self._forgotten = 0
 
-    async def caller(self, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
-        """The caller who sent these headers.
+    async def caller(
+        self, headers: Sequence[tuple[bytes, bytes]], certificate: bytes | None = None
+    ) -> Caller:
+        """The caller who sent these headers over a connection of that client certificate.
 
         Raises:
-            Problem: no key, or none that is valid now; which of these is not said.
+            Problem: no key, none that is valid now, or one that is bound to another certificate;
+                which of these is not said.
         """
         sent = [value for name, value in headers if name == b"authorization"]
         if len(sent) != 1:
@@ -70,7 +61,17 @@ class KeyRing:
         remembered = self.remembered(sent[0])
         if remembered is not None:
             return remembered
-        return await self._admit(sent[0])
+        caller = self._remembered_bound(sent[0]) or await self._admit(sent[0])
+        asked = caller.credential.certificate_sha256
+        if asked is not None and (certificate is None or not compare_digest(asked, certificate)):
+            raise Problem(UNAUTHENTICATED, headers=_CHALLENGE)
+        return caller
+
+    def _remembered_bound(self, authorization: bytes) -> Caller | None:
+        """The caller by a credential that is bound to a certificate: that is yet to be compared."""
+        found = self._bound.get(authorization)
+        is_known = found is not None and asyncio.get_running_loop().time() < found[0]
+        return found[1] if found is not None and is_known else None
 
     def remembered(self, authorization: bytes) -> Caller | None:
         """The caller behind an ``Authorization`` that was found valid a moment ago."""
@@ -82,6 +83,18 @@ class KeyRing:
         if left_s < REMEMBERED_S - RENEWED_S and authorization not in self._renewing:
             self._renewing[authorization] = loop.create_task(self._renew(authorization))
         return found[1] if left_s > 0 else None
+
+    def forget(self, ledger_id: int, credential_id: str) -> None:
+        """Look a credential up anew before it is taken again: it was changed, or ended, here."""
+        self._forgotten += 1
+        for known in (self._valid, self._bound):
+            names = [
+                header
+                for header, (_, caller) in known.items()
+                if (caller.ledger_id, caller.key_id) == (ledger_id, credential_id)
+            ]
+            for header in names:
+                del known[header]
 
     async def _renew(self, authorization: bytes) -> None:
         """Find a header valid again; where it is not, whoever sends it next is told so."""
@@ -100,62 +113,39 @@ class KeyRing:
         Raises:
             Problem: not a valid key.
         """
-        now_s = asyncio.get_running_loop().time()
+        now_s, forgotten = asyncio.get_running_loop().time(), self._forgotten
         caller = await self._authenticate(authorization)
-        if len(self._valid) >= REMEMBERED_MAX:
-            self._valid.clear()
-        self._valid[authorization] = (now_s + REMEMBERED_S, caller)
+        # What is bound is never remembered as valid by itself: its certificate is always compared.
+        is_bound = caller.credential.certificate_sha256 is not None
+        known = self._bound if is_bound else self._valid
+        if len(known) >= REMEMBERED_MAX:
+            known.clear()
+        if forgotten == self._forgotten:
+            known[authorization] = (now_s + REMEMBERED_S, caller)
         return caller
 
     async def _authenticate(self, sent: bytes) -> Caller:
         """The caller behind the value of an ``Authorization`` header.
 
         Raises:
-            Problem: not a valid key.
+            Problem: not a valid credential.
         """
-        if sent[: len(_SCHEME)].lower() != _SCHEME:
+        if sent[: len(_SCHEME)].lower() != _SCHEME or len(sent) > PRESENTED_BYTES_MAX:
             raise Problem(UNAUTHENTICATED, headers=_CHALLENGE)
-        presented = api_keys.parse(sent[len(_SCHEME) :].strip().decode("latin-1"))
-        if presented is None:
+        presented = sent[len(_SCHEME) :].strip().decode("latin-1")
+        credential = await self._find(presented)
+        if credential is None or _has_expired(credential):
             raise Problem(UNAUTHENTICATED, headers=_CHALLENGE)
-        key = await self._find(presented)
-        is_secret = api_keys.matches(key, presented, self._server_secret)
-        if key is None or not is_secret or not key.is_valid(clock.now()):
-            raise Problem(UNAUTHENTICATED, headers=_CHALLENGE)
-        return Caller(
-            key.ledger_id,
-            key.key_id,
-            key.role,
-            f"key:{key.key_id}",
-            key.person,
-            frozenset((*key.permissions, key.role)),
-        )
+        return caller_of(credential, await self._roles.authority(credential))
 
-    async def _find(self, presented: PresentedKey) -> ApiKey | None:
-        """The key of that id, as it was at most ``REMEMBERED_S`` ago."""
-        name = (presented.ledger_id, presented.key_id)
-        loop = asyncio.get_running_loop()
-        known = self._known.get(name)
-        if known is not None and loop.time() < known[0]:
-            return known[1]
-        task = self._asking.get(name)
-        if task is None:
-            asked_at = loop.time()
-            task = loop.create_task(self._ask(name, asked_at))
-            self._asking[name] = task
-        return await asyncio.shield(task)
+    async def _find(self, presented: str) -> Credential | None:
+        """The credential, by the one scheme that takes a text of its form."""
+        for scheme in self._schemes:
+            if scheme.takes(presented):
+                return await scheme.find(presented)
+        return None
 
-    async def _ask(self, name: tuple[int, str], asked_at: float) -> ApiKey | None:
-        """Look the key up, once for all who wait for it."""
 
-        def query(connection: sqlalchemy.Connection) -> ApiKey | None:
-            return api_keys.find(driver_connection(connection), *name)
-
-        try:
-            key = await self._reads.run(query)
-        finally:
-            del self._asking[name]
-        if len(self._known) >= REMEMBERED_MAX:
-            self._known.clear()
-        self._known[name] = (asked_at + REMEMBERED_S, key)
-        return key
+def _has_expired(credential: Credential) -> bool:
+    """Whether the credential was good until now or before."""
+    return credential.expires_at is not None and credential.expires_at <= clock.now()

@@ -1,12 +1,15 @@
-"""Sending bytes to an address of somebody else's: bounded in time and size, never redirected."""
+"""Sending bytes to an address of somebody else's: bounded in time and size, never redirected.
 
-import http.client
-import ssl
+Where to is a setting of who runs the program, and may be in the house. What no setting means is
+refused even so: the services that clouds offer to their own machines, and what is nobody's address.
+"""
+
 from urllib.parse import urlsplit
 
+from api import outbound
 from api.notary_settings import is_safe
+from api.outbound import Asked, OutboundError
 
-TIMEOUT_S = 10
 ANSWER_BYTES_MAX = 65_536
 
 _OK = range(200, 300)
@@ -20,31 +23,21 @@ def post(url: str, body: bytes, content_type: str) -> bytes:
     """What the address answers, at most so many bytes.
 
     Raises:
-        PostError: it cannot be reached in time, answers with another status than 2xx (a redirect
-            is not followed: it could lead anywhere) or with too much.
+        PostError: it may not be asked, cannot be reached in time, answers with another status than
+            2xx (a redirect is not followed: it could lead anywhere) or with too much.
     """
     if not is_safe(url):
         raise PostError("the address must be https, or http on this machine")
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    connection = (
-        http.client.HTTPSConnection(
-            host, parts.port, timeout=TIMEOUT_S, context=ssl.create_default_context()
-        )
-        if parts.scheme == "https"
-        else http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT_S)
+    asked = Asked(
+        method="POST",
+        body=body,
+        headers={"Content-Type": content_type},
+        answer_bytes_max=ANSWER_BYTES_MAX,
     )
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        connection.request("POST", target, body, {"Content-Type": content_type})
-        response = connection.getresponse()
-        answer = response.read(ANSWER_BYTES_MAX + 1)
-    except (OSError, http.client.HTTPException) as error:
-        raise PostError(f"the address does not answer: {type(error).__name__}") from None
-    finally:
-        connection.close()
-    if response.status not in _OK:
-        raise PostError(f"the address answers with status {response.status}")
-    if len(answer) > ANSWER_BYTES_MAX:
-        raise PostError("the address answers with too much")
+        status, answer = outbound.exchange(urlsplit(url), asked, outbound.is_ordinary)
+    except OutboundError as error:
+        raise PostError(str(error)) from None
+    if status not in _OK:
+        raise PostError(f"the address answers with status {status}")
     return answer
