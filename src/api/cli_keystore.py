@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from api.cli_support import Common, Failed, answer, open_runtime
+from api.cli_support import Common, Failed, answer, open_runtime, progress_bar
 
 keystore_app = App(name="keystore", help="The keys under which persons are sealed.")
 
@@ -22,7 +22,7 @@ def destroy_erased(*, common: Common | None = None) -> None:
 
     common = common or Common()
     with open_runtime() as runtime:
-        count = keystore_rotation.destroy_erased(runtime.settings, runtime.database_url)
+        count = keystore_rotation.destroy_erased(runtime.database_url)
     text = f"{count} keys destroyed of persons who were erased before."
     answer(common, {"destroyed": count}, text)
 
@@ -32,16 +32,39 @@ def rotate(*, common: Common | None = None) -> None:
     """Wrap every person's key by a new key-encryption key, and destroy the old one.
 
     Keys that were copied before (backups, write-ahead log, dead rows) then open no more, so that
-    who was erased cannot come back by them. Stop every server first. Keep a copy of the new file
-    LEDGER_DATA_DIR/keys/key-encryption-key apart from the database's backups.
+    who was erased cannot come back by them. Servers may go on meanwhile. Keep a copy of the new
+    file LEDGER_DATA_DIR/keys/key-encryption-key apart from the database's backups. With Vault, a
+    new version of its key is made; the old ones are yours to destroy there.
     """
     from api import keystore_rotation
 
     common = common or Common()
-    with open_runtime() as runtime:
+    with open_runtime() as runtime, progress_bar(common, "keys") as progress:
         try:
-            count = keystore_rotation.rotate(runtime.settings, runtime.database_url)
+            count = keystore_rotation.rotate(
+                runtime.settings, runtime.database_url, runtime.now(), progress
+            )
         except keystore_rotation.RotationRefused as refusal:
             raise Failed(str(refusal)) from None
-    text = f"{count} keys are wrapped by a new key-encryption key; the old one is gone."
+    is_vault = runtime.settings.keys.provider == "vault"
+    end = "destroy its older versions in Vault" if is_vault else "the old one is gone"
+    text = f"{count} keys are wrapped by a new key-encryption key; {end}."
+    answer(common, {"keys": count}, text)
+
+
+@keystore_app.command
+def rewrap(*, common: Common | None = None) -> None:
+    """Wrap every person's key by the newest key-encryption key that there is; give up the others.
+
+    For keys that somebody else changes: in LEDGER_KEY_ENCRYPTION_KEY (the new one in front of the
+    old, with a comma between them), or in Vault. Servers may go on meanwhile, if they know both.
+    """
+    from api import keystore_rotation
+
+    common = common or Common()
+    with open_runtime() as runtime, progress_bar(common, "keys") as progress:
+        count = keystore_rotation.rewrap(
+            runtime.settings, runtime.database_url, runtime.now(), progress
+        )
+    text = f"{count} keys are wrapped by the newest key-encryption key; no other is needed."
     answer(common, {"keys": count}, text)

@@ -16,6 +16,8 @@ How the rules of this module are kept:
   at ``/proc/self/cwd``: no folder above needs to be, or is made, open to that user. Binaries that
   the user cannot reach (a virtual environment under ``/root``) are copied once to a system folder.
 * *Secrets.* SCRAM passwords, random, in ``cluster.json`` (mode 0600); 127.0.0.1 only.
+* *Rights.* Who logs in for what is ``Login``: migrations as the owner, the program as a role that
+  owns nothing. A cluster of before gets the roles and passwords that it lacks when it is started.
 
 Linux and macOS. It knows no table and no migration: see ``api.migrations``.
 """
@@ -46,8 +48,22 @@ import psycopg
 from psycopg import sql
 
 DATABASE = "ledger"
-ROLE = "ledger"
 SUPERUSER = "postgres"
+
+Login = Literal["program", "owner", "analyst", "superuser"]
+ROLES: Mapping[Login, str] = {
+    "program": "ledger_program",
+    "owner": "ledger",
+    "analyst": "ledger_analyst",
+    "superuser": SUPERUSER,
+}
+"""Whom a login is in the database; what each may do there is a matter of the migrations."""
+_ATTRIBUTES: Mapping[Login, str] = {
+    "analyst": "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 10",
+    "owner": "LOGIN NOSUPERUSER CREATEDB CREATEROLE",
+    "program": "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT",
+}
+"""The roles that are made here. The last is the sign that the others are there."""
 
 START_TIMEOUT_S = 600
 """Crash recovery replays up to ``max_wal_size`` and more of log: minutes on a slow disk."""
@@ -87,6 +103,9 @@ SETTINGS: Mapping[str, str] = {
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 """Nothing of the caller's: a stray PGPORT or PGOPTIONS would steer the server."""
 
+_SIGNS: tuple[Login, ...] = ("program", "owner")
+"""Who must be able to log in for a cluster to be whole."""
+
 _LAUNCH_LOCK = "launch.lock"
 _SERVER_LOCK = "server.lock"
 _SECRETS_FILE = "cluster.json"
@@ -94,6 +113,13 @@ _STOPPED_MARK = "stopped"
 _LOG_FILE = "postgresql.log"
 _DATA_FOLDER = "postgresql"
 _PARTIAL_FOLDER = "postgresql.partial"
+_PASSWORD_NAMES: Mapping[Login, str] = {
+    "owner": "password",
+    "superuser": "superuser_password",
+    "program": "program_password",
+    "analyst": "analyst_password",
+}
+"""What the passwords are called in the file of secrets."""
 
 
 class EmbeddedPostgresError(RuntimeError):
@@ -106,21 +132,17 @@ class Cluster:
 
     data_dir: Path
     port: int
-    password: str = field(repr=False)
-    superuser_password: str = field(repr=False)
+    passwords: Mapping[Login, str] = field(repr=False)
     host: str = "127.0.0.1"
 
-    def url(self, database: str = DATABASE, *, superuser: bool = False) -> str:
-        """Libpq URL of ``database`` for the role ``ledger``, or for the superuser.
+    def url(self, database: str = DATABASE, *, login: Login = "program") -> str:
+        """Libpq URL of ``database`` for the program, or for whom ``login`` names.
 
         Demands SCRAM, so that a stranger on our port while we are down is never told the password.
         """
-        user, password = (
-            (SUPERUSER, self.superuser_password) if superuser else (ROLE, self.password)
-        )
         return (
-            f"postgresql://{user}:{password}@{self.host}:{self.port}/{database}"
-            "?require_auth=scram-sha-256"
+            f"postgresql://{ROLES[login]}:{self.passwords[login]}@{self.host}:{self.port}"
+            f"/{database}?require_auth=scram-sha-256"
         )
 
 
@@ -259,33 +281,38 @@ def _take_server_lock(data_dir: Path) -> BufferedRandom | None:
 
 
 def _load(data_dir: Path) -> Cluster | None:
-    """Read the cluster's port and passwords; None if there is no cluster yet."""
+    """Read the cluster's port and passwords; None if there is no cluster yet.
+
+    Passwords that a cluster of before has not are made and kept; its roles follow: ``_answers``.
+    """
     if not (data_dir / _DATA_FOLDER).exists():
         return None
     path = data_dir / _SECRETS_FILE
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        return Cluster(
-            data_dir=data_dir,
-            port=int(stored["port"]),
-            password=str(stored["password"]),
-            superuser_password=str(stored["superuser_password"]),
-        )
+        passwords: dict[Login, str] = {
+            "owner": str(stored["password"]),
+            "superuser": str(stored["superuser_password"]),
+        }
+        for login, name in _PASSWORD_NAMES.items():
+            if login not in passwords:
+                passwords[login] = str(stored.get(name) or secrets.token_urlsafe(24))
+        cluster = Cluster(data_dir, int(stored["port"]), passwords)
+        if not stored.keys() >= set(_PASSWORD_NAMES.values()):
+            _save(cluster)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EmbeddedPostgresError(
             f"There is a database in {data_dir}, but its passwords cannot be read from "
             f"{path.name} ({error!r}). Run as the user who made it, put the file back from a "
             "backup, or move the folder away to begin anew.",
         ) from error
+    return cluster
 
 
 def _save(cluster: Cluster) -> None:
     """Write the cluster's port and passwords, whole or not at all."""
-    stored = {
-        "port": cluster.port,
-        "password": cluster.password,
-        "superuser_password": cluster.superuser_password,
-    }
+    stored: dict[str, int | str] = {"port": cluster.port}
+    stored |= {_PASSWORD_NAMES[login]: text for login, text in cluster.passwords.items()}
     path = cluster.data_dir / _SECRETS_FILE
     partial = path.with_suffix(".partial")
     with os.fdopen(_open_private(partial, os.O_WRONLY | os.O_TRUNC), "wb") as file:
@@ -333,12 +360,11 @@ def _initialise(data_dir: Path, settings: Mapping[str, str]) -> Cluster:
     cluster = Cluster(
         data_dir=data_dir,
         port=_free_port(),
-        password=secrets.token_urlsafe(24),
-        superuser_password=secrets.token_urlsafe(24),
+        passwords={login: secrets.token_urlsafe(24) for login in ROLES},
     )
     _save(cluster)
     with tempfile.TemporaryFile() as password:
-        password.write(cluster.superuser_password.encode() + b"\n")
+        password.write(cluster.passwords["superuser"].encode() + b"\n")
         password.seek(0)
         if server.user:
             os.fchown(password.fileno(), *server.user)
@@ -409,13 +435,14 @@ def _start(cluster: Cluster, settings: Mapping[str, str], lock: int) -> Cluster:
 
 
 def _answers(cluster: Cluster) -> bool:
-    """Whether the server lets us in; makes our role and database if they are missing.
+    """Whether the server lets us in; makes our roles and database if they are missing.
 
     Raises:
         EmbeddedPostgresError: it answers, but the passwords we keep are not its own.
     """
     try:
-        psycopg.connect(cluster.url(), connect_timeout=CONNECT_TIMEOUT_S).close()
+        for login in _SIGNS:
+            psycopg.connect(cluster.url(login=login), connect_timeout=CONNECT_TIMEOUT_S).close()
     except psycopg.OperationalError as error:
         said = str(error)
         if any(full in said for full in ("too many", "connection slots")):
@@ -426,7 +453,7 @@ def _answers(cluster: Cluster) -> bool:
         return True
     try:
         conn = psycopg.connect(
-            cluster.url("postgres", superuser=True),
+            cluster.url("postgres", login="superuser"),
             connect_timeout=CONNECT_TIMEOUT_S,
             autocommit=True,
         )
@@ -435,23 +462,31 @@ def _answers(cluster: Cluster) -> bool:
             f"The server of {cluster.data_dir} refuses the passwords in {_SECRETS_FILE}: {error}",
         ) from error
     with conn:
-        _make_role_and_database(conn, cluster.password)
+        _make_roles_and_database(conn, cluster)
     return True
 
 
-def _make_role_and_database(conn: psycopg.Connection, password: str) -> None:
-    """Make the role that owns the ledger's database, and the database; safe to run again."""
-    verifier = conn.pgconn.encrypt_password(password.encode(), ROLE.encode(), b"scram-sha-256")
-    known = conn.execute("SELECT FROM pg_roles WHERE rolname = %s", [ROLE]).rowcount
-    statement = sql.SQL(
-        "ALTER ROLE {} PASSWORD {}"
-        if known
-        else "CREATE ROLE {} LOGIN NOSUPERUSER CREATEDB CREATEROLE PASSWORD {}",
-    )
-    conn.execute(statement.format(sql.Identifier(ROLE), sql.Literal(verifier.decode())))
+def _make_roles_and_database(conn: psycopg.Connection, cluster: Cluster) -> None:
+    """Make the roles that log in, and the database, which the owner owns; safe to run again."""
+    for login, attributes in _ATTRIBUTES.items():
+        role, password = ROLES[login], cluster.passwords[login]
+        verifier = conn.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+        known = conn.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).rowcount
+        statement = sql.SQL("{} ROLE {} {} PASSWORD {}").format(
+            sql.SQL("ALTER" if known else "CREATE"),
+            sql.Identifier(role),
+            sql.SQL(attributes),
+            sql.Literal(verifier.decode()),
+        )
+        conn.execute(statement)
+    owner = sql.Identifier(ROLES["owner"])
+    for login in ("program", "analyst"):
+        # So that the owner can make others members of these, and end their sessions.
+        grant = sql.SQL("GRANT {} TO {} WITH ADMIN OPTION")
+        conn.execute(grant.format(sql.Identifier(ROLES[login]), owner))
     if not conn.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount:
-        name, owner = sql.Identifier(DATABASE), sql.Identifier(ROLE)
-        conn.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, owner))
+        create = sql.SQL("CREATE DATABASE {} OWNER {}")
+        conn.execute(create.format(sql.Identifier(DATABASE), owner))
 
 
 def _signal(data_dir: Path, number: signal.Signals) -> bool:

@@ -1,25 +1,23 @@
-"""Care of the key store: a new key-encryption key, and erasures carried out once more.
+"""Care of the key store: another wrapping key, and erasures carried out once more.
 
 An erasure destroys a data key in the database; copies of it, wrapped, may still lie in backups, in
 PostgreSQL's write-ahead log and in dead rows. With the old wrapping key gone these are noise.
-Personal data itself is not touched: only the data keys are wrapped anew.
+Personal data itself is not touched: only the data keys are wrapped anew, while servers go on. They
+learn of the new key when they first meet something that it wrapped, or find another in use.
 """
 
 import os
 from collections.abc import Callable
-from typing import get_args
+from datetime import datetime
 
 from api import clock
+from api.key_providers import provider_of
 from api.settings import Settings, SettingsError, new_wrapping_key, wrapping_key_files
-from ledger_core.database import Role, connect
-from ledger_core.log import Connection
+from ledger_core import rewrapping
+from ledger_core.blind_index import BlindIndex
+from ledger_core.database import connect
+from ledger_core.key_provider import KEY_BYTES, KeyProvider, key_id_of
 from ledger_core.vault import Vault
-
-_OTHERS = (
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-    " AND pid <> pg_backend_pid() AND application_name = ANY(%s)"
-)
-
 
 _FORGOTTEN = (
     "SELECT ledger_id, data->>'subject' AS subject, max(recorded_at) FROM ledger.events"
@@ -27,32 +25,83 @@ _FORGOTTEN = (
     " 'ApprovalCompleted') AND data->>'subject' IS NOT NULL GROUP BY 1, 2"
 )
 
+Progress = Callable[[int], None]
+
 
 class RotationRefused(RuntimeError):  # noqa: N818 - like the other refusals of the command line
     """The key cannot be changed now; the message says why."""
 
 
 def rotate(
-    settings: Settings, database_url: str, random_bytes: Callable[[int], bytes] = clock.random_bytes
+    settings: Settings, database_url: str, at: datetime, progress: Progress | None = None
 ) -> int:
-    """Wrap all data keys by a new key, put it in the place of the old one; how many there are.
+    """Make a new wrapping key, wrap all data keys by it, give up the others; how many there are.
 
-    Interrupted, it may be called again: the new key is kept beside the old one until the end.
+    Interrupted, it may be called again: a new key in a file is kept beside the old one until the
+    end.
 
     Raises:
-        RotationRefused: the key comes from the environment, or somebody works on the database.
+        RotationRefused: new keys are not for this program to make.
         SettingsError: the new key cannot be written.
-        VaultError: a data key opens with neither key; nothing was changed.
+        VaultError: a data key opens with no key that is known; none was retired.
+        LedgerBusy: Vault cannot be reached.
     """
-    if os.environ.get("LEDGER_KEY_ENCRYPTION_KEY"):
-        msg = "The key comes from LEDGER_KEY_ENCRYPTION_KEY: unset it, with the key in its file."
-        raise RotationRefused(msg)
-    current, fresh = wrapping_key_files(settings.data_dir)
-    old = Vault(settings.key_encryption_key, "local", random_bytes)
-    new = Vault(new_wrapping_key(fresh), "local", random_bytes)
+    match settings.keys.provider:
+        case "file":
+            return _rotate_file(settings, database_url, at, progress)
+        case "vault":
+            provider = provider_of(settings.keys, settings.key_encryption_key)
+            _rotate_vault(provider)
+            return _rewrapped(provider, database_url, at, progress)
+        case _:
+            msg = (
+                "The key comes from LEDGER_KEY_ENCRYPTION_KEY: put a new one in front of it, with a"
+                " comma between them, and call ledger keystore rewrap."
+            )
+            raise RotationRefused(msg)
+
+
+def rewrap(
+    settings: Settings, database_url: str, at: datetime, progress: Progress | None = None
+) -> int:
+    """Wrap all data keys by the preferred key and give up the others; how many there are.
+
+    For keys that somebody else changes: in the environment, or in Vault.
+
+    Raises:
+        VaultError, LedgerBusy: as ``rotate``.
+    """
+    provider = provider_of(settings.keys, settings.key_encryption_key)
+    return _rewrapped(provider, database_url, at, progress)
+
+
+def destroy_erased(database_url: str) -> int:
+    """Destroy every key that the log says was destroyed; how many there still were.
+
+    And all by which these persons could be found. For after a key store was brought back from a
+    copy that is older than an erasure.
+    """
     with connect(database_url, "ledger_writer") as connection, connection.transaction():
-        _require_alone(connection)
-        count = new.rewrap_all(connection, old)
+        BlindIndex.forget_erased(connection)
+        return sum(
+            Vault.destroy_subject(connection, ledger_id, subject, recorded_at)
+            for ledger_id, subject, recorded_at in connection.execute(_FORGOTTEN).fetchall()
+        )
+
+
+def _rotate_file(
+    settings: Settings, database_url: str, at: datetime, progress: Progress | None
+) -> int:
+    """A new key beside the old one, then in its place.
+
+    Raises:
+        As ``rotate``.
+    """
+    current, fresh = wrapping_key_files(settings.data_dir)
+    target = key_id_of(new_wrapping_key(fresh))
+    provider = provider_of(settings.keys, settings.key_encryption_key)
+    with connect(database_url, "ledger_writer") as connection:
+        count = rewrapping.rewrap(connection, provider, target, at, progress)
     try:
         os.replace(fresh, current)  # noqa: PTH105 - says what happens: the old key is gone
     except OSError as error:
@@ -61,29 +110,38 @@ def rotate(
     return count
 
 
-def destroy_erased(settings: Settings, database_url: str) -> int:
-    """Destroy every key that the log says was destroyed; how many there still were.
-
-    For after a key store was brought back from a copy that is older than an erasure.
-    """
-    vault = Vault(settings.key_encryption_key, "local", clock.random_bytes)
-    with connect(database_url, "ledger_writer") as connection, connection.transaction():
-        count = 0
-        for ledger_id, subject, recorded_at in connection.execute(_FORGOTTEN).fetchall():
-            exist, _ = vault.keys_that_open(connection, ledger_id, [subject])
-            if exist:
-                vault.destroy_subject(connection, ledger_id, subject, recorded_at)
-                count += 1
-    return count
-
-
-def _require_alone(connection: Connection) -> None:
-    """Nobody else works on the database: another program would go on with the old key.
+def _rotate_vault(provider: KeyProvider) -> None:
+    """A new version of Vault's key.
 
     Raises:
-        RotationRefused: somebody does.
+        RotationRefused: Vault does not let us make one.
+        LedgerBusy: Vault cannot be reached.
     """
-    found = connection.execute(_OTHERS, (list(get_args(Role)),)).fetchone()
-    if found is None or found[0]:
-        msg = "Other programs work on this database: stop every `ledger serve` first."
-        raise RotationRefused(msg)
+    from api.key_providers.vault_transit import (  # noqa: PLC0415 - an extra
+        RotationForbiddenError,
+        VaultTransit,
+    )
+
+    assert isinstance(provider, VaultTransit)  # noqa: S101 - what the setting names
+    try:
+        provider.rotate()
+    except RotationForbiddenError:
+        msg = (
+            "Vault does not let this program rotate its key: have it rotated there, then call"
+            " ledger keystore rewrap."
+        )
+        raise RotationRefused(msg) from None
+
+
+def _rewrapped(
+    provider: KeyProvider, database_url: str, at: datetime, progress: Progress | None
+) -> int:
+    """Wrap everything by the key that the provider prefers.
+
+    Raises:
+        VaultError, LedgerBusy: as ``rotate``.
+    """
+    # What it wraps by is seen by what it wraps: a key that nobody will use.
+    target = provider.wrap([clock.random_bytes(KEY_BYTES)], None)[0].key_id
+    with connect(database_url, "ledger_writer") as connection:
+        return rewrapping.rewrap(connection, provider, target, at, progress)

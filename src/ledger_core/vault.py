@@ -1,31 +1,48 @@
 """Keys of subjects: seal what is personal, read it back, and forget a person.
 
-Each subject has a data key of its own (AES-256-GCM-SIV, RFC 8452), stored wrapped (RFC 3394) by a
-key that is not in this database. A sealed value is bound to its subject and field, so it cannot be
-moved to another. Destroying the data key makes every sealed value of the subject unreadable, in
-the log, the views and any backup without the key store.
+Each subject has a data key of its own (AES-256-GCM-SIV, RFC 8452), stored wrapped by a key that is
+not in this database (see ``key_provider``). A sealed value is bound to its subject and field, so it
+cannot be moved to another. Destroying the data key makes every sealed value of the subject
+unreadable, in the log, the views and any backup without the key store.
+
+One wrapping key at a time is *in use*: the one that is not retired in ``keystore.wrapping_keys``.
+Who stores what it wrapped holds its row until the transaction ends, and who puts another in its
+place waits for them. So once that is done and all is wrapped anew (see ``rewrapping``), nobody
+needs the old one. A program whose keys are not the one in use stores nothing.
 """
 
 import base64
 import binascii
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
-from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
+from ledger_core.key_provider import KEY_BYTES, KeyProvider, VaultError, WrappedKey
 from ledger_core.log import Connection
 
-KEY_BYTES = 32
 NONCE_BYTES = 12
 _FORMAT = "s1."
 ELSEWHERE = "elsewhere"
 """Stands for the wrapping key of a subject whose key stayed where the log was exported."""
 
 
-class VaultError(RuntimeError):
-    """A key cannot be unwrapped or a sealed value is damaged: the wrong key file, or tampering."""
+_STORE = """
+    INSERT INTO keystore.subject_keys
+        (ledger_id, subject, wrapped_key, wrapping_key_id, created_at)
+    SELECT %s, %s, %s, k.key_id, %s FROM (
+        SELECT key_id FROM keystore.wrapping_keys
+        WHERE key_id = %s AND retired_at IS NULL FOR SHARE
+    ) k
+"""
+_FIRST_USED = """
+    INSERT INTO keystore.wrapping_keys (key_id, first_used_at) VALUES (%s, %s)
+    ON CONFLICT DO NOTHING
+"""
+_IN_USE = "SELECT key_id FROM keystore.wrapping_keys WHERE retired_at IS NULL"
 
 
 class KeyDestroyedError(VaultError):
@@ -33,40 +50,60 @@ class KeyDestroyedError(VaultError):
 
 
 class Vault:
-    """Seals and reads personal fields under the wrapping key ``kek`` (32 bytes).
+    """Seals and reads personal fields under data keys that ``provider`` wraps and unwraps.
 
     ``random_bytes`` is the caller's source of randomness: the core has none.
     """
 
-    def __init__(self, kek: bytes, kek_id: str, random_bytes: Callable[[int], bytes]) -> None:
-        """Check the wrapping key's length; ``kek_id`` is stored beside what it wraps."""
-        if len(kek) != KEY_BYTES:
-            msg = f"the key-encryption key must be {KEY_BYTES} bytes"
-            raise VaultError(msg)
-        self._kek = kek
-        self._kek_id = kek_id
+    def __init__(self, provider: KeyProvider, random_bytes: Callable[[int], bytes]) -> None:
+        """Nothing is asked of the provider yet."""
+        self.provider = provider
         self._random_bytes = random_bytes
+        self._lock = threading.Lock()
+        self._fresh: deque[WrappedKey] = deque()
+        # The wrapping key in use; the provider says which where none is yet.
+        self._key_id: str | None = None
 
     def create_subject(self, connection: Connection, ledger_id: int, at: datetime) -> str:
-        """A new subject with a data key of its own, in the caller's transaction; its id."""
-        subject = "sub_" + self._random_bytes(16).hex()
-        wrapped = aes_key_wrap(self._kek, self._random_bytes(KEY_BYTES))
-        connection.execute(
-            "INSERT INTO keystore.subject_keys"
-            " (ledger_id, subject, wrapped_key, wrapping_key_id, created_at)"
-            " VALUES (%s, %s, %s, %s, %s)",
-            (ledger_id, subject, wrapped, self._kek_id, at),
-        )
-        return subject
+        """A new subject with a data key of its own, in the caller's transaction; its id.
 
-    def destroy_subject(
-        self, connection: Connection, ledger_id: int, subject: str, at: datetime
-    ) -> None:
-        """Destroy the subject's data key, in the caller's transaction."""
-        connection.execute(
-            "UPDATE keystore.subject_keys SET wrapped_key = NULL, destroyed_at = %s"
-            " WHERE ledger_id = %s AND subject = %s AND destroyed_at IS NULL",
-            (at, ledger_id, subject),
+        Raises:
+            VaultError: the wrapping key in use is not known here.
+            LedgerBusy: the wrapping keys cannot be reached.
+        """
+        subject = "sub_" + self._random_bytes(16).hex()
+        while True:
+            fresh = self._take_fresh()
+            place = (ledger_id, subject, fresh.wrapped, at, fresh.key_id)
+            if connection.execute(_STORE, place).rowcount:
+                return subject
+            if not connection.execute(_FIRST_USED, (fresh.key_id, at)).rowcount:
+                row = connection.execute(_IN_USE).fetchone()
+                self._use(None if row is None else str(row[0]))
+
+    def _take_fresh(self) -> WrappedKey:
+        """A data key that nobody has, wrapped: where a provider is far, many are made at once."""
+        with self._lock:
+            if not self._fresh:
+                keys = [self._random_bytes(KEY_BYTES) for _ in range(self.provider.fresh_at_once)]
+                self._fresh.extend(self.provider.wrap(keys, self._key_id))
+            return self._fresh.popleft()
+
+    def _use(self, key_id: str | None) -> None:
+        """Wrap by that key from now on."""
+        with self._lock:
+            self._key_id = key_id
+            self._fresh.clear()
+
+    @staticmethod
+    def destroy_subject(connection: Connection, ledger_id: int, subject: str, at: datetime) -> bool:
+        """Destroy the subject's data key, in the caller's transaction; whether there was one."""
+        return bool(
+            connection.execute(
+                "UPDATE keystore.subject_keys SET wrapped_key = NULL, destroyed_at = %s"
+                " WHERE ledger_id = %s AND subject = %s AND destroyed_at IS NULL",
+                (at, ledger_id, subject),
+            ).rowcount
         )
 
     def seal(
@@ -129,12 +166,11 @@ class Vault:
         self, connection: Connection, ledger_id: int, subjects: list[str]
     ) -> tuple[set[str], set[str]]:
         """Of these subjects, those whose key exists, and those of them whose key opens."""
-        rows = connection.execute(
-            "SELECT subject, wrapped_key FROM keystore.subject_keys"
-            " WHERE ledger_id = %s AND subject = ANY(%s) AND wrapped_key IS NOT NULL",
-            (ledger_id, subjects),
-        ).fetchall()
-        return {row[0] for row in rows}, {row[0] for row in rows if self._opens(row[1])}
+        stored = self._stored(connection, ledger_id, subjects)
+        opened = self.provider.unwrap(list(stored.values()))
+        return set(stored), {
+            subject for subject, key in zip(stored, opened, strict=True) if key is not None
+        }
 
     @staticmethod
     def kept_elsewhere(connection: Connection, ledger_id: int, subjects: list[str]) -> set[str]:
@@ -147,51 +183,6 @@ class Vault:
         )
         return {row[0] for row in rows}
 
-    def _opens(self, wrapped_key: bytes) -> bool:
-        """Whether a data key is whole and wrapped by our key."""
-        try:
-            aes_key_unwrap(self._kek, wrapped_key)
-        except InvalidUnwrap:
-            return False
-        return True
-
-    def rewrap_all(self, connection: Connection, old: "Vault") -> int:
-        """Wrap every data key that ``old`` wrapped by our key, in the caller's transaction.
-
-        How many there are; those that are ours already stay. The sealed values do not change.
-
-        Raises:
-            VaultError: a key opens with neither.
-        """
-        rows = connection.execute(
-            "SELECT ledger_id, subject, wrapped_key FROM keystore.subject_keys"
-            " WHERE wrapped_key IS NOT NULL ORDER BY ledger_id, subject FOR UPDATE"
-        ).fetchall()
-        fresh = [
-            (aes_key_wrap(self._kek, old.unwrapped(wrapped)), self._kek_id, ledger_id, subject)
-            for ledger_id, subject, wrapped in rows
-            if not self._opens(wrapped)
-        ]
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                "UPDATE keystore.subject_keys SET wrapped_key = %s, wrapping_key_id = %s"
-                " WHERE ledger_id = %s AND subject = %s",
-                fresh,
-            )
-        return len(rows)
-
-    def unwrapped(self, wrapped_key: bytes) -> bytes:
-        """The data key itself.
-
-        Raises:
-            VaultError: it was not wrapped by our key.
-        """
-        try:
-            return aes_key_unwrap(self._kek, wrapped_key)
-        except InvalidUnwrap:
-            msg = "a subject's key cannot be unwrapped: this is not the key it was wrapped with"
-            raise VaultError(msg) from None
-
     def ciphers(
         self, connection: Connection, ledger_id: int, subjects: list[str]
     ) -> dict[str, AESGCMSIV]:
@@ -199,13 +190,29 @@ class Vault:
 
         Raises:
             VaultError: a key cannot be unwrapped.
+            LedgerBusy: the wrapping keys cannot be reached.
         """
+        stored = self._stored(connection, ledger_id, subjects)
+        opened = self.provider.unwrap(list(stored.values())) if stored else []
+        found: dict[str, AESGCMSIV] = {}
+        for subject, key in zip(stored, opened, strict=True):
+            if key is None:
+                msg = "a subject's key cannot be unwrapped: this is not the key it was wrapped with"
+                raise VaultError(msg)
+            found[subject] = AESGCMSIV(key)
+        return found
+
+    @staticmethod
+    def _stored(
+        connection: Connection, ledger_id: int, subjects: list[str]
+    ) -> dict[str, WrappedKey]:
+        """The wrapped keys of those subjects that have one."""
         rows = connection.execute(
-            "SELECT subject, wrapped_key FROM keystore.subject_keys"
+            "SELECT subject, wrapping_key_id, wrapped_key FROM keystore.subject_keys"
             " WHERE ledger_id = %s AND subject = ANY(%s) AND wrapped_key IS NOT NULL",
             (ledger_id, subjects),
         )
-        return {row[0]: AESGCMSIV(self.unwrapped(row[1])) for row in rows}
+        return {row[0]: WrappedKey(row[1], row[2]) for row in rows}
 
 
 def _seal(cipher: AESGCMSIV, nonce: bytes, subject: str, name: str, value: str) -> str:
