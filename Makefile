@@ -9,6 +9,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
+FUZZ_READY := $(VENV)/.fuzz-ready
+FUZZ_SECONDS ?= 60
+REQUESTS ?= 20000
 SIZE ?= 10000000
 PYTEST_ARGS ?= -n 2
 PORT ?= 8000
@@ -54,6 +57,24 @@ lint: $(READY) ## Style, format, types, and which module may import which.
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+.PHONY: audit
+audit: $(READY) ## Let bandit look for what is dangerous; each finding is gone, or explained in place.
+	$(BIN)/python -m tests.security.audit
+
+.PHONY: sbom
+sbom: $(READY) ## Write build/sbom.cdx.json: what the lock file installs, for CycloneDX tools.
+	@mkdir -p build
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml \
+		--output-reproducible --sv 1.6 --output-file build/sbom.cdx.json
+
+.PHONY: fuzz
+fuzz: $(FUZZ_READY) ## Feed every parser what is nearly good, FUZZ_SECONDS each (60), guided by coverage.
+	$(BIN)/python -m tests.security.fuzz $(FUZZ_SECONDS)
+
+.PHONY: fuzz-api
+fuzz-api: $(READY) ## Send REQUESTS (20000) to every route as each role; no answer may surprise.
+	$(BIN)/python -m tests.security.fuzz_api $(REQUESTS)
+
 .PHONY: format
 format: $(READY) ## Format the code, and mend what ruff can mend.
 	$(BIN)/ruff check --fix
@@ -70,6 +91,12 @@ bench-growth: $(BENCH_READY) ## The same on a small log and on one of SIZE event
 .PHONY: bench-profile
 bench-profile: $(BENCH_READY) ## Say where each microsecond goes, on every hot path.
 	$(BIN)/python -m benchmarks --profile
+
+# The fuzzer is not made for every system: without it the target says so.
+$(FUZZ_READY): $(READY)
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
+		--editable '.[fuzz]'
+	@touch $@
 
 # What is only run beside the ledger may be missing: the benchmarks say so and go on.
 $(BENCH_READY): $(READY)

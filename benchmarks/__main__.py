@@ -32,7 +32,7 @@ PLOTS = PAGE.with_suffix("")
 def everything(sizes: Sizes, mode: str) -> int:
     """Measure every target; 1 if some part could not be measured."""
     with started(sizes.accounts) as product:
-        book = Book(Controls(product.url, sizes.insert_s))
+        book = Book(Controls(product.owner_url, sizes.insert_s))
         writing.begin(product, book, sizes)
         faults: list[str] = []
         part("rebuild and verify", lambda: reading.upkeep(product, book, sizes), faults)
@@ -70,8 +70,9 @@ def part(name: str, measure: Callable[[], object], faults: list[str]) -> None:
 def store(name: str, product: Product, sizes: Sizes) -> dict[str, float | str]:
     """What another event store does, in a process of its own; or why that is not known."""
     print(f"{name} …", file=sys.stderr, flush=True)
+    arguments = ("benchmarks.recorders", name, product.owner_url, str(sizes.recorder_s))
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.recorders", name, product.url, str(sizes.recorder_s)],
+        [sys.executable, "-m", *arguments],
         stdout=subprocess.PIPE,
         check=False,
     )

@@ -75,7 +75,7 @@ def _seen(figure: Figure) -> str:
 
 def _figures(product: Product, events: int, memory: list[dict[str, str]]) -> Book:
     """Write the log up to that size, then measure targets 1 to 4 and the start on it."""
-    book = Book(Controls(product.url, _SIZES.insert_s))
+    book = Book(Controls(product.owner_url, _SIZES.insert_s))
     begun = product.head()
     _grow(product, events, memory)
     book.controls.prepare(product.ledger_id, begun, _SIZES.copy_rows)

@@ -56,6 +56,7 @@ class Product:
         embedded_postgres.ensure_running(folder, settings=server_settings)
         self.runtime = Runtime(settings.load())
         self.url = self.runtime.database_url
+        self.owner_url = str(self.runtime.owner_url)
         self.ledger_id = self.runtime.create_ledger(LEDGER)
         self.ledger = Ledger(
             lambda: self.runtime.connect("ledger_writer"),

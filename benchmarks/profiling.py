@@ -47,7 +47,7 @@ _PLAN = re.compile(r"duration: ([0-9.]+) ms  plan:\n((?:\t.*\n)+)")
 def profiled() -> str:
     """Profiles of writing, projecting, HTTP, reads, rebuild and verify."""
     with started(20_000, server_settings=SERVER_SETTINGS) as product:
-        superuser = embedded_postgres.ensure_running(product.folder).url(superuser=True)
+        superuser = embedded_postgres.ensure_running(product.folder).url(login="superuser")
         with psycopg.connect(superuser, autocommit=True) as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
         parts = [

@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=EVENTS, help="length of the log")
     events = parser.parse_args().events
     with tempfile.TemporaryDirectory() as folder:
-        url = embedded_postgres.ensure_running(Path(folder)).url()
+        url = embedded_postgres.ensure_running(Path(folder)).url(login="owner")
         try:
             migrations.upgrade(url)
             with (

@@ -17,15 +17,21 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import URL, make_url
+from tests import databases, leaks
+from tests.databases import RUN_FOLDER
 
 from api import embedded_postgres, migrations
 
-RUN_FOLDER = "LEDGER_TEST_RUN_FOLDER"
-"""Set by the process that controls the run, inherited by its workers."""
+UNSAFE_BUT_FAST = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "max_connections": "400",
+}
+"""Tests may lose their data with the machine; kill -9 of the server loses nothing even so.
 
-UNSAFE_BUT_FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
-"""Tests may lose their data with the machine; kill -9 of the server loses nothing even so."""
+Each worker keeps several applications open, each with writers and pools of its own.
+"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,6 +57,26 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def leak_watch(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[leaks.Watch]:
+    """Listens to the program for what nobody may see; at the end, logs in files are searched."""
+    watch = leaks.Watch()
+    with pytest.MonkeyPatch.context() as patch:
+        leaks.install(watch, patch)
+        yield watch
+    for folder in (run_folder, tmp_path_factory.getbasetemp()):
+        leaks.require_none(leaks.search_files(folder, watch.run_values))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_leaks(leak_watch: leaks.Watch) -> Iterator[None]:
+    """Nothing that is personal or secret in this test is in any log, error, header or metric."""
+    yield
+    found = leak_watch.leaks()
+    leak_watch.forget()
+    leaks.require_none(found)
+
+
 @pytest.fixture(scope="session")
 def run_folder() -> Path:
     """Folder that all workers of this run share."""
@@ -59,14 +85,14 @@ def run_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def server_url(run_folder: Path) -> str:
-    """URL of the run's server, for a role that may create databases."""
+    """URL of the run's server, for a role that may create databases, and owns them."""
     given = os.environ.get("LEDGER_TEST_DATABASE_URL")
     if given:
         return given
     return embedded_postgres.ensure_running(
         run_folder / "cluster",
         settings=UNSAFE_BUT_FAST,
-    ).url()
+    ).url(login="owner")
 
 
 @pytest.fixture(scope="session")
@@ -77,32 +103,39 @@ def template_database(run_folder: Path, server_url: str) -> str:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _template_marker(run_folder).exists():
             _execute(server_url, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-            migrations.upgrade(_with_database(server_url, name))
+            migrations.upgrade(databases.with_database(server_url, name))
             _template_marker(run_folder).touch()
     return name
 
 
 @pytest.fixture
-def database_url(server_url: str, template_database: str) -> Iterator[str]:
+def owner_url(server_url: str, template_database: str, leak_watch: leaks.Watch) -> Iterator[str]:
     """URL of a fresh migrated database, for the role that owns it; gone after the test."""
     name = f"ledger_test_{secrets.token_hex(8)}"
-    clone = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-    _execute(server_url, clone.format(sql.Identifier(name), sql.Identifier(template_database)))
-    yield _with_database(server_url, name)
+    url = databases.clone(server_url, template_database, name)
+    yield url
+    found = leaks.search_database(databases.superuser_of(url), leak_watch.values)
     _drop_database(server_url, name)
+    leaks.require_none(found)
 
 
 @pytest.fixture
-def superuser_url(run_folder: Path, database_url: str) -> str:
+def database_url(owner_url: str) -> str:
+    """URL of the same database for the program, which owns nothing in it."""
+    return databases.program_of(owner_url)
+
+
+@pytest.fixture
+def superuser_url(run_folder: Path, owner_url: str) -> str:
     """URL of the same database for the server's superuser: who could tamper with it."""
     if os.environ.get("LEDGER_TEST_DATABASE_URL"):
-        with psycopg.connect(database_url) as conn:
+        with psycopg.connect(owner_url) as conn:
             if conn.info.parameter_status("is_superuser") != "on":
                 pytest.skip("LEDGER_TEST_DATABASE_URL is not of a superuser")
-        return database_url
-    database = str(conninfo_to_dict(database_url)["dbname"])
+        return owner_url
+    database = str(conninfo_to_dict(owner_url)["dbname"])
     cluster = embedded_postgres.ensure_running(run_folder / "cluster")
-    return cluster.url(database, superuser=True)
+    return cluster.url(database, login="superuser")
 
 
 def _template_name(folder: Path) -> str:
@@ -113,12 +146,6 @@ def _template_name(folder: Path) -> str:
 def _template_marker(folder: Path) -> Path:
     """File that says the template database is complete."""
     return folder / "template.ready"
-
-
-def _with_database(server_url: str, name: str) -> str:
-    """Return the same URL with another database."""
-    url: URL = make_url(server_url).set(database=name)
-    return url.render_as_string(hide_password=False)
 
 
 def _drop_database(server_url: str, name: str) -> None:

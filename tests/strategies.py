@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from ledger_core import (
+    access_role,
     account_limits,
     accounts,
     approval_policies,
@@ -383,6 +384,20 @@ events: st.SearchStrategy[Event] = st.one_of(
         st.none() | ids,
         _texts,
     ),
+    st.builds(
+        access_role.RoleSet,
+        one_line_text,
+        _names,
+        st.none() | st.dictionaries(st.sampled_from(CURRENCIES), amounts_minor.map(str)),
+        st.dictionaries(
+            st.sampled_from(["name", "phone"]), st.sampled_from(get_args(access_role.Showing))
+        ),
+        st.sampled_from(get_args(access_role.Showing)),
+        _names,
+        _names,
+        reasons,
+    ),
+    st.builds(access_role.RoleRetired, one_line_text, reasons),
     st.builds(approvals.ApprovalGiven, ids, ids, _names),
     st.builds(approvals.ApprovalRejected, ids, ids, reasons, st.none() | ids),
     st.builds(approvals.ApprovalWithdrawn, ids, reasons, st.none() | ids),

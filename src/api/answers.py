@@ -14,6 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from ledger_core import events
+from ledger_core.access_role import RoleSet
 from ledger_core.accounts import AccountOpened, account_id_at
 from ledger_core.approvals import ApprovalRequested, request_id_at
 from ledger_core.books import Event
@@ -151,6 +152,7 @@ BEGUN: Mapping[type, Begun] = MappingProxyType(
         CustomerRegistered: Begun("customer_id", customer_id_at, "customers"),
         ApprovalRequested: Begun("request_id", request_id_at, "approvals"),
         TemplateDefined: Begun("name", lambda event, _: str(event.name), "templates"),
+        RoleSet: Begun("name", lambda event, _: str(event.name), "roles"),
         StandingOrderCreated: Begun("order_id", order_id_at, "standing-orders"),
     }
 )

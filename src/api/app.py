@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api import business_day_route, direct_views, health, openapi
+from api.actions import ActionEndpoint
 from api.batches import OPERATION, BatchEndpoint
 from api.batches import PATH as BATCH_PATH
 from api.business_day_route import PATH as BUSINESS_DAY_PATH
@@ -21,6 +22,7 @@ from api.checkpoint_route import PATH as CHECKPOINT_PATH
 from api.checkpoint_route import CheckpointEndpoint
 from api.command_routes import CommandEndpoint
 from api.context import Context
+from api.denials import Denials
 from api.deprecations import DEPRECATED, Deprecated
 from api.deprecations import Route as Address
 from api.edge import TRACE, Catching, Direct, Edge, problem_response
@@ -28,7 +30,7 @@ from api.parameters import caller_of, parameter_errors
 from api.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, malformed
 from api.recording import Recorded
 from api.roles import require_allowed
-from api.routes import COMMANDS, VIEWS
+from api.routes import ACTIONS, COMMANDS, VIEWS
 from api.runtime import Runtime
 from api.version import program_version
 from api.views import ViewRoute
@@ -74,16 +76,17 @@ def create_app(runtime: Runtime, deprecated: Mapping[Address, Deprecated] = DEPR
         middleware=[Middleware(Catching), Middleware(Caching)],
     )
     app.state.context = context
+    denials = Denials(context.accesses)
     hot: dict[str, CommandEndpoint] = {}
     for command in COMMANDS:
-        endpoint = CommandEndpoint(context, command)
+        endpoint = CommandEndpoint(context, command, denials)
         app.router.routes.append(
             Route(command.path, endpoint, methods=["POST"], name=command.operation)
         )
         if "{" not in command.path:
             hot[command.path] = endpoint
     direct: dict[str, App] = {**hot}
-    direct[BATCH_PATH] = BatchEndpoint(context)
+    direct[BATCH_PATH] = BatchEndpoint(context, denials)
     app.router.routes.append(
         Route(BATCH_PATH, direct[BATCH_PATH], methods=["POST"], name=OPERATION)
     )
@@ -99,6 +102,15 @@ def create_app(runtime: Runtime, deprecated: Mapping[Address, Deprecated] = DEPR
     app.router.routes.append(
         Route(CHECKPOINT_PATH, CheckpointEndpoint(context), methods=["POST"], name=SIGN_OPERATION)
     )
+    for action in ACTIONS:
+        app.router.routes.append(
+            Route(
+                action.path,
+                ActionEndpoint(context, action),
+                methods=[action.method],
+                name=action.operation,
+            )
+        )
     routed = Recorded(app.routed, context, app.router.routes)
     views = direct_views.find(context, routed)
     handlers = {path.encode(): endpoint.handle for path, endpoint in hot.items()}
@@ -108,13 +120,14 @@ def create_app(runtime: Runtime, deprecated: Mapping[Address, Deprecated] = DEPR
         path: Recorded(endpoint, context, operation=operations[path])
         for path, endpoint in direct.items()
     }
-    app.edge = Edge(routed, context, Direct(recorded, handlers, views), deprecated)
+    public = frozenset(action.path for action in ACTIONS if action.public)
+    app.edge = Edge(routed, context, Direct(recorded, handlers, views, public), deprecated)
     for view in VIEWS:
         _add_view(app, view)
     app.router.routes.extend(health.routes(context))
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(RequestValidationError, _validation_problem)
-    openapi.install(app, COMMANDS, VIEWS, deprecated)
+    openapi.install(app, COMMANDS, VIEWS, ACTIONS, deprecated)
     return app
 
 
@@ -124,7 +137,7 @@ def _add_view(app: FastAPI, view: ViewRoute) -> None:
     async def authorise(request: Request) -> None:
         """Refuse a role that may not read this view."""
         caller = await caller_of(request)
-        require_allowed(caller.role, view.operation)
+        require_allowed(caller, view.operation)
         request.scope[KEEPING] = view.keeping(request.query_params)
 
     app.add_api_route(

@@ -5,26 +5,27 @@ item is refused by itself and does not spoil the others.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast, get_args
 
 import msgspec
 
 from api import answers, problems, receipts
+from api.callers import Caller
 from api.command_routes import DRY_RUN, Headers
 from api.context import Context
+from api.denials import Denials, Sender
 from api.edge import CALLER, TRACE, problem_response, respond
 from api.execution import ASKED, Execution, execution_of, sent_of
-from api.key_ring import Caller
 from api.problems import (
-    FORBIDDEN,
     KEY_REQUIRED,
     FieldError,
     Problem,
     ProblemBody,
     malformed,
 )
-from api.roles import may_send, require_allowed
+from api.reasons import REQUIRED, reason_of
+from api.roles import LOOKED_INTO, asks_why, refusal_of, require_allowed
 from api.wire import (
     BATCH_BYTES_MAX,
     Receive,
@@ -36,7 +37,7 @@ from api.wire import (
     require_json,
     require_unique_outer_members,
 )
-from ledger_core.commands import Command, RequestApproval, WireCommand
+from ledger_core.commands import Command, WireCommand
 from ledger_core.errors import BatchFailed, LedgerError, NotAttempted
 from ledger_core.ledger import Mode, Outcome, Status
 
@@ -47,6 +48,19 @@ COMMANDS_MAX = 20_000
 INLINE_BYTES_MAX = 65_536
 # A receipt has some 6 kB, most of it the checkpoint, so that each proves itself.
 RECEIPTS_MAX = 1_000
+
+_DENIED = 403
+_CARRIED_OUT = 200
+
+
+class _Denied(Problem):
+    """The refusal of a command that its sender may not send, with that command."""
+
+    def __init__(self, problem: Problem, command: Command) -> None:
+        """Keep both."""
+        super().__init__(problem.kind, fields=problem.fields, headers=problem.headers)
+        self.command = command
+
 
 Refusal = Problem | LedgerError
 # The same for isinstance: a tuple is several times quicker there than a union.
@@ -114,16 +128,17 @@ _COMMAND: msgspec.json.Decoder[Any] = msgspec.json.Decoder(WireCommand)
 class BatchEndpoint:
     """Takes a batch: an ASGI application of its own."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, denials: Denials) -> None:
         """Use the shared context."""
         self._context = context
+        self._denials = denials
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Carry out the batch and answer every item of it."""
         trace = scope[TRACE]
         trace.route = PATH
         caller: Caller = scope[CALLER]
-        require_allowed(caller.role, OPERATION)
+        require_allowed(caller, OPERATION)
         headers: Headers = scope["headers"]
         require_json(headers)
         sent = sent_of(headers)
@@ -132,10 +147,10 @@ class BatchEndpoint:
         execution = execution_of(scope["query_string"], sent.if_match, None)
         body = await read_body(receive, BATCH_BYTES_MAX)
         if len(body) <= INLINE_BYTES_MAX:
-            mode, items = items_of(body, caller, header_key)
+            mode, items = items_of(body, caller, headers, header_key)
         else:
             mode, items = await self._context.reads.off_loop(
-                lambda: items_of(body, caller, header_key)
+                lambda: items_of(body, caller, headers, header_key)
             )
         if is_proven and len(items) > RECEIPTS_MAX:
             rule = f"1 to {RECEIPTS_MAX} commands with Ledger-Receipt: true"
@@ -144,9 +159,16 @@ class BatchEndpoint:
             scope[ASKED] = items
         self._context.metrics.batch_commands.observe(len(items))
         results = await self._results(caller, mode, items, execution)
-        for item in results:
+        denied: list[int] = []
+        for at, item in enumerate(results):
             if item.error is not None:
                 self._context.metrics.refused(item.error.code)
+                if item.error.status == _DENIED:
+                    denied.append(at)
+        if denied or caller.authority.reason_for_commands:
+            await self._denials.record_batch(
+                Sender(caller, headers, trace), _told(caller, items, denied)
+            )
         dry = [DRY_RUN] if execution.dry_run else []
         if mode == "atomic" and results[0].status == "refused":
             refused = problem_response(trace, BatchFailed())
@@ -205,7 +227,9 @@ class BatchEndpoint:
         return results + [_refused(rest, at) for at in range(len(results), len(items))]
 
 
-def items_of(body: bytes, caller: Caller, header_key: str | None) -> tuple[Mode, list[Item]]:
+def items_of(
+    body: bytes, caller: Caller, headers: Headers, header_key: str | None
+) -> tuple[Mode, list[Item]]:
     """The mode and the commands of a batch; what is wrong with one of them stands in its place.
 
     Raises:
@@ -219,10 +243,11 @@ def items_of(body: bytes, caller: Caller, header_key: str | None) -> tuple[Mode,
             continue
         kind = type(item)
         if kind not in allowed:
-            if not may_send(caller.role, item):
-                items[at] = Problem(FORBIDDEN)
+            refusal = refusal_of(caller, item) or _unreasoned(caller, headers, item)
+            if refusal is not None:
+                items[at] = _Denied(refusal, item) if refusal.kind.status == _DENIED else refusal
                 continue
-            if kind is not RequestApproval:
+            if kind not in LOOKED_INTO:
                 allowed.add(kind)
         if not item.key:
             items[at] = (
@@ -231,6 +256,32 @@ def items_of(body: bytes, caller: Caller, header_key: str | None) -> tuple[Mode,
                 else msgspec.structs.replace(item, key=f"{header_key}/{at}")
             )
     return mode, items
+
+
+def _unreasoned(caller: Caller, headers: Headers, command: Command) -> Problem | None:
+    """The refusal of a command for which a role demands a reason that the request does not give."""
+    if not caller.authority.reason_for_commands or not asks_why(caller, command):
+        return None
+    try:
+        return None if reason_of(headers) else Problem(REQUIRED)
+    except Problem as problem:
+        return problem
+
+
+def _told(
+    caller: Caller, items: Sequence[Item], denied: Sequence[int]
+) -> Iterator[tuple[Command, int]]:
+    """The commands of a batch that are recorded, each with its status: denied, or reasoned."""
+    for at in denied:
+        item = items[at]
+        if isinstance(item, _Denied):
+            yield item.command, _DENIED
+        elif not isinstance(item, _REFUSALS):
+            yield item, _DENIED
+    if caller.authority.reason_for_commands:
+        for at, item in enumerate(items):
+            if not isinstance(item, _REFUSALS) and at not in denied and asks_why(caller, item):
+                yield item, _CARRIED_OUT
 
 
 def _decoded(body: bytes) -> tuple[Mode, list[Item]]:

@@ -10,10 +10,10 @@ import msgspec
 
 from api import business_day
 from api.business_day import BusinessDay
+from api.callers import Caller
 from api.context import Context
 from api.edge import CALLER, TRACE, respond
 from api.execution import execution_of
-from api.key_ring import Caller
 from api.problems import FieldError, malformed
 from api.roles import require_allowed
 from api.wire import SINGLE_BYTES_MAX, Receive, Scope, Send, decode, read_body, require_json
@@ -45,7 +45,7 @@ class BusinessDayEndpoint:
         """Run all that is due and answer with the figures."""
         scope[TRACE].route = PATH
         caller: Caller = scope[CALLER]
-        require_allowed(caller.role, OPERATION)
+        require_allowed(caller, OPERATION)
         require_json(scope["headers"])
         if execution_of(scope["query_string"], None, None).dry_run:
             raise malformed(FieldError("left out: a business day has no dry run", "dry_run"))

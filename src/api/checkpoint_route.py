@@ -15,7 +15,7 @@ from api.wire import SINGLE_BYTES_MAX, Receive, Scope, Send, decode, read_body, 
 from ledger_core.tiles import LogName
 
 if TYPE_CHECKING:
-    from api.key_ring import Caller
+    from api.callers import Caller
 
 OPERATION = "sign_checkpoint"
 PATH = "/v1/checkpoints"
@@ -43,7 +43,7 @@ class CheckpointEndpoint:
         """Answer with the checkpoint of that size, signed now if it was not yet."""
         scope[TRACE].route = PATH
         caller: Caller = scope[CALLER]
-        require_allowed(caller.role, OPERATION)
+        require_allowed(caller, OPERATION)
         if scope["query_string"]:
             raise malformed(FieldError("no parameters"))
         text = await read_body(receive, SINGLE_BYTES_MAX)

@@ -13,12 +13,22 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from api import cli_accesses, cli_audit, cli_checkpoints, cli_replay
+from api import (
+    cli_accesses,
+    cli_audit,
+    cli_checkpoints,
+    cli_customers,
+    cli_keys,
+    cli_replay,
+    cli_roles,
+    cli_tokens,
+)
+from api.cli_alarms import alarms_app
 from api.cli_export import export_app, import_log
 from api.cli_keystore import keystore_app
 from api.cli_sample import sample
+from api.cli_staff import staff_app
 from api.cli_support import (
-    DEFAULT_LEDGER,
     Common,
     Failed,
     PointInTime,
@@ -30,14 +40,11 @@ from api.cli_support import (
     is_json,
     ledger_name,
     lines_of,
-    moment,
     open_runtime,
     progress_bar,
     projecting,
     reading,
-    record_read,
 )
-from api.role_names import Role
 
 app = App(
     name="ledger",
@@ -49,12 +56,18 @@ keys_app = App(name="keys", help="API keys: who may call the HTTP API.")
 app.command(import_app)
 app.command(keys_app)
 cli_checkpoints.register(app, keys_app)
+cli_keys.register(keys_app)
+cli_roles.register(app)
+cli_tokens.register(app)
 cli_audit.register(app)
 app.command(keystore_app)
+app.command(alarms_app)
 app.command(export_app)
+app.command(staff_app)
 app.command(sample)
 cli_replay.register(app)
 cli_accesses.register(app)
+cli_customers.register(app, keystore_app)
 import_app.command(import_log, name="log")
 
 HOST = "127.0.0.1"
@@ -66,13 +79,16 @@ def main() -> None:
     """Run the command line; problems are one sentence on standard error, never a traceback."""
     from api.bulk import ImportRefused
     from api.embedded_postgres import EmbeddedPostgresError
+    from api.migrations import SchemaError
     from api.settings import SettingsError
+    from api.surroundings import SettingError
     from ledger_core.errors import LedgerError
-    from ledger_core.vault import VaultError
+    from ledger_core.key_provider import VaultError
 
+    told = (Failed, ImportRefused, LedgerError, EmbeddedPostgresError, SchemaError)
     try:
         app(sys.argv[1:])
-    except (Failed, ImportRefused, LedgerError, EmbeddedPostgresError, SettingsError) as problem:
+    except (*told, SettingsError, SettingError) as problem:
         fail(str(problem))
     except VaultError as problem:
         fail(f"The key store does not fit: {problem}.")
@@ -115,9 +131,17 @@ def serve(
 
 @app.command
 def migrate(*, common: Common | None = None) -> None:
-    """Bring the database's schema up to date, and create the ledger if there is none."""
+    """Bring the database's schema up to date, and create the ledger if there is none.
+
+    With LEDGER_MIGRATION_URL, for the role that owns the tables, the role in LEDGER_DATABASE_URL
+    needs no right of its own: it is given ledger_program.
+    """
+    from api import migrations
+
     common = common or Common()
     with open_runtime() as runtime:
+        if runtime.owner_url is not None:
+            migrations.hand_out(runtime.owner_url, runtime.database_url)
         ledger_id = runtime.create_ledger(common.ledger)
     answer(common, {"ledger": common.ledger, "ledger_id": ledger_id}, "The schema is up to date.")
 
@@ -133,19 +157,18 @@ def stop(*, common: Common | None = None) -> None:
 
 
 @app.command(name="database-url")
-def database_url(*, superuser: bool = False, common: Common | None = None) -> None:
-    """Print the URL of the database, password included, for psql and other tools."""
-    from api import embedded_postgres, settings
+def database_url(
+    *, login: str = "program", superuser: bool = False, common: Common | None = None
+) -> None:
+    """Print the URL of the database, password included, for psql and other tools.
 
-    given = settings.load()
-    url = given.database_url
-    if url is None:
-        # Without parameters that tools older than PostgreSQL 16 do not know.
-        running = embedded_postgres.ensure_running(given.data_dir)
-        url = running.url(superuser=superuser).partition("?")[0]
-    elif superuser:
-        msg = "LEDGER_DATABASE_URL names a server whose superuser is not known here."
-        raise Failed(msg)
+    --login says for whom: program (reads everything, changes nothing until it says in which role),
+    analyst (the masked views of the schema analytics), owner (of the tables: migrations, backups),
+    or superuser.
+    """
+    from api import cli_database
+
+    url = cli_database.url_for("superuser" if superuser else login)
     answer(common or Common(), {"url": url}, url)
 
 
@@ -209,10 +232,17 @@ def import_camt053(files: list[Path], /, *, common: Common | None = None) -> Non
 
 
 @import_app.command(name="journal")
-def import_journal(file: Path, /, *, common: Common | None = None) -> None:
+def import_journal(
+    file: Path,
+    /,
+    *,
+    without_payees: Annotated[bool, Parameter(negative="")] = False,
+    common: Common | None = None,
+) -> None:
     """Import a plain-text accounting journal (ledger or hledger syntax), whole or not at all.
 
-    What cannot be read exactly is refused with its line and the reason.
+    What cannot be read exactly is refused with its line and the reason. Payees become descriptions,
+    which nobody can erase: with --without-payees they are left out.
     """
     from api import clock
     from api import import_journal as importing
@@ -221,7 +251,14 @@ def import_journal(file: Path, /, *, common: Common | None = None) -> None:
     with open_runtime() as runtime:
         ledger_id = runtime.create_ledger(common.ledger)
         catch_up(runtime, ledger_id)
-        report = importing.import_journal(runtime, ledger_id, file, ACTOR, today=clock.today())
+        report = importing.import_journal(
+            runtime,
+            ledger_id,
+            file,
+            ACTOR,
+            today=clock.today(),
+            payees="drop" if without_payees else "keep",
+        )
     text = (
         f"{report.entries} entries on {report.accounts} accounts in {report.units} units:"
         f" {report.recorded} events recorded, {report.replayed} were there already."
@@ -288,27 +325,6 @@ def trial_balance(*, point: PointInTime | None = None, common: Common | None = N
             connection, ledger_id, as_of=as_of, value_date=value_date
         )
         output.trial_balance(found, as_json=is_json(common), ledger=ledger_name(common))
-
-
-@app.command
-def customer(
-    customer_id: str, /, *, point: PointInTime | None = None, common: Common | None = None
-) -> None:
-    """Everything about a customer: profile, accounts, balances, recent activity, open flags."""
-    from api import output, subjects
-    from projections import customer_queries
-
-    with open_runtime() as runtime:
-        ledger_id = runtime.ledger_id(ledger_name(common))
-        catch_up(runtime, ledger_id)
-        as_of, _ = moment(point)
-        with runtime.engine.connect() as connection:
-            found = customer_queries.customer(connection, ledger_id, customer_id, as_of=as_of)
-        with runtime.connect("ledger_reader") as keys:
-            profile = runtime.vault.unseal(keys, ledger_id, found.subject, found.sealed)
-        shown = subjects.of_commands((found,)) | {f"customer:{customer_id}"}
-        record_read(runtime, ledger_id, common, "get_customer", *shown)
-        output.customer(found, profile, as_json=is_json(common), ledger=ledger_name(common))
 
 
 @app.command
@@ -381,88 +397,6 @@ def run_orders(*, date: str | None = None, common: Common | None = None) -> None
         day = business_day.run(runtime, ledger_id, day_named(date, runtime.now().date()), ACTOR)
     text = f"{day.business_date}: {day.ran} ran, {day.refused} refused, {day.already} ran already."
     answer(common, day, text)
-
-
-@keys_app.command(name="create")
-def keys_create(  # noqa: PLR0913 - the options of a key
-    role: Role,
-    /,
-    *,
-    name: str = "cli",
-    days: int | None = None,
-    person: str | None = None,
-    permission: list[str] | None = None,
-    common: Common | None = None,
-) -> None:
-    """Make an API key of ROLE (reader, teller, auditor or admin); it is shown once.
-
-    For approvals, --person says who acts by the key (without it, the key itself) and --permission,
-    as often as need be, what that person may approve beside what ROLE may.
-    """
-    from datetime import timedelta
-
-    from api import clock
-
-    common = common or Common()
-    with open_runtime() as runtime:
-        # A mistyped name must not make a ledger; the default one may be there before its first use.
-        is_default = common.ledger == DEFAULT_LEDGER
-        ledger_id = (runtime.create_ledger if is_default else runtime.ledger_id)(common.ledger)
-        expires_at = None if days is None else clock.now() + timedelta(days=days)
-        try:
-            key = runtime.create_key(
-                ledger_id, role, name, expires_at, person=person, permissions=permission or ()
-            )
-        except ValueError as problem:
-            msg = f"{str(problem).capitalize()}."
-            raise Failed(msg) from None
-    answer(common, {"key": key, "role": role, "ledger": common.ledger}, key)
-
-
-@keys_app.command(name="list")
-def keys_list(*, common: Common | None = None) -> None:
-    """The ledger's API keys, without their secrets."""
-    from api import api_keys
-
-    common = common or Common()
-    with open_runtime() as runtime:
-        ledger_id = runtime.ledger_id(common.ledger)
-        with runtime.connect("ledger_reader") as connection:
-            found = api_keys.list_keys(connection, ledger_id)
-    lines = [
-        f"{key.key_id}  {key.role:8} {'revoked' if key.revoked_at else 'active':8} {key.name}"
-        f"  {key.person if key.given_person else '-'}  {','.join(key.permissions) or '-'}"
-        for key in found
-    ]
-    shown = [
-        {
-            "key_id": key.key_id,
-            "role": key.role,
-            "name": key.name,
-            "person": key.person,
-            "permissions": list(key.permissions),
-            "created_at": key.created_at,
-            "expires_at": key.expires_at,
-            "revoked_at": key.revoked_at,
-        }
-        for key in found
-    ]
-    answer(common, shown, "\n".join(lines) or "No keys.")
-
-
-@keys_app.command(name="revoke")
-def keys_revoke(key_id: str, /, *, common: Common | None = None) -> None:
-    """Make an API key invalid, at once and for good."""
-    from api import api_keys, clock
-
-    common = common or Common()
-    with open_runtime() as runtime:
-        ledger_id = runtime.ledger_id(common.ledger)
-        with runtime.connect("ledger_writer") as connection:
-            if not api_keys.revoke(connection, ledger_id, key_id, clock.now()):
-                msg = "There is no active key of that id."
-                raise Failed(msg)
-    answer(common, {"key_id": key_id, "revoked": True}, "Revoked.")
 
 
 if __name__ == "__main__":

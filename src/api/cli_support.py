@@ -70,9 +70,9 @@ def database_problem(error: BaseException) -> str | None:
     said = " ".join((cause.diag.message_primary or str(cause)).split())
     if isinstance(cause, psycopg.errors.InsufficientPrivilege) or "permission denied to" in said:
         return (
-            f"The database role lacks a right: {said}. Use a role with CREATEROLE that owns the"
-            " database, or have `ledger migrate` run once by such a role that then grants this one"
-            " ledger_writer, ledger_projector and ledger_reader."
+            f"The database role lacks a right: {said}. Run `ledger migrate` with"
+            " LEDGER_MIGRATION_URL set to a role with CREATEROLE that owns the database: it brings"
+            " the schema up to date and lets this role act as ledger_program."
         )
     if isinstance(cause, psycopg.OperationalError):
         return f"The database does not answer: {said}"

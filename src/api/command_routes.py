@@ -4,30 +4,37 @@ This is the hot path. A route is a line of data; one endpoint serves them all.
 """
 
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 import msgspec
 
 from api import answers, receipts
+from api.callers import Caller
 from api.context import Context, submission_of
-from api.edge import CALLER, TRACE, problem_response, respond
+from api.edge import CALLER, TRACE, failure_response, problem_response, respond
 from api.exchange import Exchange
 from api.execution import ASKED, FOR_REAL, Sent, execution_of, sent_of
 from api.intake import Result
-from api.key_ring import Caller
 from api.problems import KEY_MISMATCH, KEY_REQUIRED, FieldError, Problem, malformed
-from api.roles import require_allowed, require_may_send
+from api.reasons import require_given
+from api.roles import LOOKED_INTO, asks_why, require_allowed, require_may_send
 from api.wire import SINGLE_BYTES_MAX, Receive, Scope, Send, decode, read_body, require_json
 from ledger_core.approvals import ApprovalRequested
-from ledger_core.commands import Command, RequestApproval
+from ledger_core.commands import Command
 from ledger_core.ledger import Outcome
+
+if TYPE_CHECKING:
+    from api.denials import Denials
 
 Headers = list[tuple[bytes, bytes]]
 
 _JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
 _REPLAYED: tuple[bytes, bytes] = (b"idempotency-replayed", b"true")
 DRY_RUN: tuple[bytes, bytes] = (b"dry-run", b"true")
+_DENIED = 403
+WHATEVER = "ledger.recorded_whatever"
+"""Set in the scope of a request that is recorded however it is answered, though it reads not."""
 
 
 class CommandRoute(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,9 +60,12 @@ class CommandRoute(msgspec.Struct, frozen=True, kw_only=True):
 class CommandEndpoint:
     """Takes one kind of command: an ASGI application of its own, with nothing in between."""
 
-    def __init__(self, context: Context, route: CommandRoute) -> None:
+    def __init__(self, context: Context, route: CommandRoute, denials: "Denials") -> None:
         """Prepare the decoder."""
         self._context = context
+        self._denials = denials
+        # Bound once: a request needs no method of its own.
+        self._told = self._tell
         self._route = route
         self._operation = route.operation
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(body_type(route))
@@ -72,8 +82,10 @@ class CommandEndpoint:
             execution = execution_of(query, sent.if_match, self._route.path_field)
         body = await read_body(receive, SINGLE_BYTES_MAX)
         command = self._command(caller, body, sent.key, scope.get("path_params", {}))
-        if execution.dry_run:
-            scope[ASKED] = (command,)
+        scope[ASKED] = (command,)
+        if asks_why(caller, command):
+            require_given(scope["headers"])
+            scope[WHATEVER] = True
         outcome = (await self._context.submit(caller, [command], execution=execution))[0]
         if outcome.error is None:
             status, answer, more = _answer(outcome)
@@ -96,13 +108,23 @@ class CommandEndpoint:
         """
         exchange.trace.route = self._route.path
         caller = exchange.caller
-        sent = self._admit(caller, exchange.headers)
-        execution = FOR_REAL
-        if sent.if_match is not None:
-            execution = execution_of(b"", sent.if_match, self._route.path_field)
-        command = self._command(caller, exchange.body, sent.key, {})
+        try:
+            sent = self._admit(caller, exchange.headers)
+            execution = FOR_REAL
+            if sent.if_match is not None:
+                execution = execution_of(b"", sent.if_match, self._route.path_field)
+            command = self._command(caller, exchange.body, sent.key, {})
+            if caller.authority.reason_for_commands and asks_why(caller, command):
+                require_given(exchange.headers)
+        except Problem as problem:
+            if problem.kind.status != _DENIED:
+                raise
+            answer = failure_response(exchange.trace, problem)
+            self._denials.answer_late(exchange, self._operation, (), answer)
+            return
         submission = submission_of(caller, [command], execution=execution)
-        self._context.intake.submit(caller.ledger_id, submission, partial(_tell, exchange))
+        then = partial(self._told, exchange, command)
+        self._context.intake.submit(caller.ledger_id, submission, then)
 
     def _admit(self, caller: Caller, headers: Headers) -> Sent:
         """What the headers of a request say that may send the command.
@@ -110,9 +132,24 @@ class CommandEndpoint:
         Raises:
             Problem: it may not, or the headers are malformed.
         """
-        require_allowed(caller.role, self._operation)
+        require_allowed(caller, self._operation)
         require_json(headers)
         return sent_of(headers)
+
+    def _tell(self, exchange: Exchange, command: Command, result: Result) -> None:
+        """Answer with the outcome of the exchange's command."""
+        if isinstance(result, BaseException):
+            answer = failure_response(exchange.trace, result)
+        elif (error := result[0].error) is not None:
+            answer = failure_response(exchange.trace, error)
+        else:
+            answer = _answer(result[0])
+        caller = exchange.caller
+        is_reasoned = caller.authority.reason_for_commands and asks_why(caller, command)
+        if is_reasoned or answer[0] == _DENIED:
+            self._denials.answer_late(exchange, self._operation, (command,), answer)
+        else:
+            exchange.answer(*answer)
 
     def _command(
         self, caller: Caller, text: bytes, header_key: str | None, path_params: dict[str, str]
@@ -124,8 +161,8 @@ class CommandEndpoint:
                 the caller may not send the command that it wraps.
         """
         command = self._named(decode(self._decoder, text), path_params, header_key)
-        if isinstance(command, RequestApproval):
-            require_may_send(caller.role, command)
+        if type(command) in LOOKED_INTO:
+            require_may_send(caller, command)
         return command
 
     def _named(
@@ -188,15 +225,6 @@ def path_id(segment: str) -> str:
     Bytes that are not UTF-8 become lone surrogates, which no id may have.
     """
     return unquote(segment, errors="surrogateescape") if "%" in segment else segment
-
-
-def _tell(exchange: Exchange, result: Result) -> None:
-    """Answer with the outcome of the exchange's command."""
-    error = result if isinstance(result, BaseException) else result[0].error
-    if error is not None:
-        exchange.fail(error)
-    elif not isinstance(result, BaseException):
-        exchange.answer(*_answer(result[0]))
 
 
 def _answer(outcome: Outcome) -> tuple[int, bytes, Headers]:

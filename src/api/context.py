@@ -3,22 +3,39 @@
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
+from api import clock
 from api.accesses import Accesses
+from api.alarm_figures import AlarmFigures
 from api.balance_reads import BalanceReads
+from api.callers import Caller
 from api.due import Due
 from api.execution import FOR_REAL, Execution
+from api.failed_keys import FailedKeys
 from api.intake import Intake, Result
-from api.key_ring import Caller, KeyRing
+from api.key_ring import KeyRing
+from api.key_scheme import KeyScheme
+from api.key_uses import KeyUses
 from api.metrics import Metrics
 from api.notary_figures import NotaryFigures
+from api.proxies import Proxies
+from api.rate_limits import RateLimits, Streams
 from api.reads import Reads
+from api.role_book import RoleBook
 from api.runtime import Runtime
 from api.self_audit_figures import SelfAuditFigures
+from api.session_scheme import SessionScheme
+from api.staff_desk import StaffDesk
+from api.token_scheme import TokenScheme
+from ledger_core import database
 from ledger_core.commands import Command
 from ledger_core.ledger import Mode, Outcome, Submission
 from ledger_core.log import Connection
 from projections.past_books import books_at
+
+if TYPE_CHECKING:
+    from api.schemes import Scheme
 
 
 class Context:
@@ -27,7 +44,14 @@ class Context:
     def __init__(self, runtime: Runtime) -> None:
         """Use an open runtime, which the caller closes."""
         self.runtime = runtime
-        self.reads = Reads(runtime.engine, self._connect)
+        limits = runtime.settings.limits
+        self.rate_limits = RateLimits(limits)
+        self.streams = Streams(limits.streams_max)
+        self._read_timeout_s = limits.read_timeout_s
+        self._engine = database.engine(
+            runtime.database_url, "ledger_reader", timeout_s=limits.read_timeout_s
+        )
+        self.reads = Reads(self._engine, self._connect)
         self.accesses = Accesses(lambda: runtime.connect("ledger_writer"), runtime.now)
         self.balances = BalanceReads(
             self._connect,
@@ -36,12 +60,30 @@ class Context:
             runtime.settings.recording,
         )
         self.due = Due(runtime)
+        self.failed_keys = FailedKeys(self.reads, self.accesses)
         self.metrics = Metrics()
         self.notary_figures = NotaryFigures(runtime.notary)
         self.metrics.register(self.notary_figures)
         self.self_audit_figures = SelfAuditFigures()
         self.metrics.register(self.self_audit_figures)
-        self.key_ring = KeyRing(self.reads, runtime.settings.server_secret)
+        self.alarm_figures = AlarmFigures()
+        self.metrics.register(self.alarm_figures)
+        self.role_book = RoleBook(self.reads)
+        self.proxies = Proxies(runtime.settings.proxies)
+        uses = KeyUses(self.reads, lambda: runtime.connect("ledger_writer"))
+        self.key_scheme = KeyScheme(self.reads, runtime.settings.server_secret, uses)
+        sessions = SessionScheme(
+            self.reads,
+            lambda: runtime.connect("ledger_writer"),
+            runtime.settings.staff,
+            runtime.settings.server_secret,
+            clock.now,
+        )
+        schemes: list[Scheme] = [self.key_scheme, sessions]
+        if runtime.settings.oidc is not None:
+            schemes.append(TokenScheme(self.reads, runtime.settings.oidc))
+        self.key_ring = KeyRing(schemes, self.role_book)
+        self.staff = StaffDesk(runtime)
         self.intake = Intake(runtime.submit_all, self.metrics.append_seconds.observe)
 
     async def submit(
@@ -79,14 +121,18 @@ class Context:
         )
 
     def _connect(self) -> Connection:
-        """A new connection that reads."""
-        return self.runtime.connect("ledger_reader")
+        """A new connection that reads, and gives up what takes too long."""
+        return database.connect(
+            self.runtime.database_url, "ledger_reader", timeout_s=self._read_timeout_s
+        )
 
     def close(self) -> None:
         """End the threads that read and record."""
+        self.staff.close()
         self.reads.close()
         self.balances.close()
         self.accesses.close()
+        self._engine.dispose()
 
 
 def submission_of(
@@ -104,6 +150,7 @@ def submission_of(
         permissions=caller.permissions,
         dry_run=execution.dry_run,
         if_match=execution.versions,
+        amount_max=caller.authority.amount_bounds,
     )
 
 

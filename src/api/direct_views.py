@@ -21,7 +21,8 @@ from api.context import Context
 from api.edge import CALLER, TRACE, Trace
 from api.exchange import Exchange, Handler, Headers
 from api.problems import Problem
-from api.recording import Recorded, reason_of
+from api.reasons import reason_of
+from api.recording import Recorded
 from api.roles import is_allowed
 from api.routes import VIEWS, accounts, balances, statements
 from api.subjects import listed
@@ -32,7 +33,7 @@ from ledger_core.errors import ValidationFailed
 from ledger_core.fields import require_id
 
 if TYPE_CHECKING:
-    from api.key_ring import Caller
+    from api.callers import Caller
 
 _ACCOUNT = "/v1/accounts/{account_id}"
 _ADDRESS = re.compile(r"/v1/accounts/([^/?#]+)(/balance|/statement)?")
@@ -132,7 +133,7 @@ class BalanceView:
 
     def _is_open_to(self, caller: "Caller") -> bool:
         """Whether the caller's role may read the view."""
-        return is_allowed(caller.role, self._view.operation)
+        return is_allowed(caller, self._view.operation)
 
     def _messages(self, text: BalanceText, asked: Headers) -> tuple[Message, Message]:
         """The whole answer, as ASGI has it."""
@@ -185,7 +186,7 @@ class AskedView:
 
     def _understood(self, caller: "Caller", parameters: Mapping[str, str]) -> Any:  # noqa: ANN401 - of the view's own type
         """What is asked, if it is well formed and the caller may ask it."""
-        if not is_allowed(caller.role, self._view.operation):
+        if not is_allowed(caller, self._view.operation):
             return None
         try:
             return self._thin.query.model_validate(parameters)

@@ -19,19 +19,25 @@ import sqlalchemy.exc
 import structlog
 
 from api import clock, problems
+from api.callers import Caller
 from api.context import Context
 from api.deprecations import Deprecated, Header, Route
 from api.exchange import Handler
-from api.key_ring import Caller
-from api.problems import DATABASE_UNAVAILABLE, INTERNAL_ERROR, Problem
+from api.problems import DATABASE_UNAVAILABLE, INTERNAL_ERROR, UNAUTHENTICATED, Kind, Problem
+from api.proxies import CERTIFICATE
 from api.wire import App, Message, Receive, Scope, Send
 from ledger_core.errors import LedgerError
 
 if TYPE_CHECKING:
     from api.direct_views import DirectViews
 
-PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
+# Tells whether to start the server anew, and costs nothing: nobody's haste may keep it unanswered.
+_ALIVE = "/livez"
+PUBLIC_PATHS = frozenset({_ALIVE, "/readyz", "/metrics", "/docs", "/openapi.json"})
 UNMATCHED = "(none)"
+QUERY_TOO_COSTLY = Kind(
+    422, "query_too_costly", "The answer takes longer to find than a read may: ask for less of it."
+)
 
 CALLER = "ledger.caller"
 TRACE = "ledger.trace"
@@ -70,12 +76,13 @@ class Direct(msgspec.Struct, frozen=True):
     """Requests that need nothing of the framework's routing.
 
     ``posts`` are POSTs by path, ``handlers`` those of them that need no task of their own either;
-    ``views`` knows the GETs.
+    ``views`` knows the GETs. ``public`` are the paths of actions that need no credential.
     """
 
     posts: Mapping[str, App]
     handlers: Mapping[bytes, Handler]
     views: "DirectViews"
+    public: frozenset[str] = frozenset()
 
 
 class Edge:
@@ -93,6 +100,9 @@ class Edge:
         self._context = context
         self._direct = direct
         self._deprecated = {route: item.headers() for route, item in deprecated.items()}
+        self._limits = context.rate_limits
+        self.wait_s = self._limits.wait_s
+        self.connections_max = context.runtime.settings.limits.connections_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -106,6 +116,9 @@ class Edge:
         # Routes are matched on the path as it was sent: an encoded slash is part of an id.
         path = scope.get("raw_path", scope["path"].encode()).decode("ascii", "replace")
         scope["path"] = path
+        proxies = self._context.proxies
+        scope[CERTIFICATE] = proxies.certificate(scope)
+        scope["client"] = proxies.client(scope.get("client"), scope["headers"])
         app = self._direct_app(scope, path) or self._app
 
         async def send_traced(message: Message) -> None:
@@ -118,14 +131,40 @@ class Edge:
             await send(message)
 
         try:
-            if path not in PUBLIC_PATHS:
-                scope[CALLER] = await self._context.key_ring.caller(scope["headers"])
+            if path not in PUBLIC_PATHS and path not in self._direct.public:
+                await self._admit(scope, begun_at)
+            elif path != _ALIVE:
+                self._limits.require_public(client_of(scope), begun_at)
             await app(scope, receive, send_traced)
         except Exception as error:  # noqa: BLE001 - every failure is answered, and logged safely
             await _answer_failure(trace, error, send_traced)
         finally:
             _note_template(scope)
             self.finish(scope["method"], trace, scope.get(CALLER), loop.time() - begun_at)
+
+    async def _admit(self, scope: Scope, now_s: float) -> None:
+        """Find out who calls, and note it in the scope.
+
+        Raises:
+            Problem: nobody who is known, or somebody who asks too often.
+        """
+        ring, limits, headers = self._context.key_ring, self._limits, scope["headers"]
+        authorization = next((value for name, value in headers if name == b"authorization"), b"")
+        if ring.remembered(authorization) is None:
+            client = client_of(scope)
+            limits.require_trusted(client, authorization, now_s)
+            try:
+                scope[CALLER] = await ring.caller(headers, scope[CERTIFICATE])
+            except Problem as problem:
+                if problem.kind is UNAUTHENTICATED:
+                    limits.failed(client, now_s)
+                    request_id = scope[TRACE].request_id
+                    self._context.failed_keys.note(authorization, request_id, now_s)
+                raise
+            limits.proved(authorization)
+        else:
+            scope[CALLER] = await ring.caller(headers)
+        limits.require(scope[CALLER], now_s)
 
     def _direct_app(self, scope: Scope, path: str) -> App | None:
         """The application that answers a request without the framework, if one does."""
@@ -227,13 +266,26 @@ def failure_response(
     trace: Trace, error: BaseException
 ) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
     """Status, body and headers of the answer to a failed request, noted in the trace."""
-    if isinstance(error, _UNAVAILABLE):
+    if _is_too_costly(error):
+        error = Problem(QUERY_TOO_COSTLY)
+    elif isinstance(error, _UNAVAILABLE):
         retry = (("Retry-After", str(problems.RETRY_AFTER_S)),)
         error = Problem(DATABASE_UNAVAILABLE, headers=retry)
     elif not isinstance(error, Problem | LedgerError):
         _log_failure(trace, error)
         error = Problem(INTERNAL_ERROR)
     return problem_response(trace, error)
+
+
+def _is_too_costly(error: BaseException) -> bool:
+    """Whether the database gave up a statement that took too long."""
+    return isinstance(getattr(error, "orig", error), psycopg.errors.QueryCanceled)
+
+
+def client_of(scope: Scope) -> str:
+    """The address of the other end; empty where it is not known."""
+    client = scope.get("client")
+    return "" if client is None else str(client[0])
 
 
 def _log_failure(trace: Trace, error: BaseException) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from api.callers import Caller
     from api.edge import Trace
-    from api.key_ring import Caller
 
 Headers = Sequence[tuple[bytes, bytes]]
 

@@ -21,6 +21,7 @@ from api.journal_names import (
     hledger_account,
     hledger_unit,
 )
+from api.masking import without_card_numbers
 from ledger_core.accounts import AccountType
 from ledger_core.events import Recorded
 from ledger_core.journal import JournalEntryPosted, Side, entry_id_at, value_date_at
@@ -105,7 +106,7 @@ def _hledger(books: _Books) -> Iterator[str]:
         fraction = "0" * scale
         yield f"commodity 1000.{fraction} {hledger_unit(code)}\n"
     for item, entry, day in _entries(books):
-        text = (entry.description or entry.kind).replace(";", ",")
+        text = _text(entry).replace(";", ",")
         yield f"\n{day.isoformat()} * ({item.position}) {text}\n"
         yield f"    ; recorded: {item.recorded_at.isoformat()}\n"
         yield f"    ; entry: {_flat(entry_id_at(entry, item.position))}\n"
@@ -140,7 +141,7 @@ def _beancount(books: _Books) -> Iterator[str]:
         places[found.account_id] = _Place(name, unit, found.scale)
         yield f"{first} open {name} {unit}\n  ledger-account: {_quoted(found.account_id)}\n"
     for item, entry, day in _entries(books):
-        text = _quoted(entry.description or entry.kind)
+        text = _quoted(_text(entry))
         yield f"\n{day.isoformat()} * {text}\n  position: {item.position}\n"
         yield f'  recorded: "{item.recorded_at.isoformat()}"\n'
         yield f"  entry: {_quoted(entry_id_at(entry, item.position))}\n"
@@ -240,6 +241,11 @@ def _net(found: Balance) -> str:
 def _flat(text: str) -> str:
     """Text for a comment of hledger's, where some marks mean something."""
     return "".join(mark if mark.isalnum() or mark in "._-@/" else "?" for mark in text)
+
+
+def _text(entry: JournalEntryPosted) -> str:
+    """What the entry says, without numbers of cards."""
+    return without_card_numbers(entry.description or entry.kind)
 
 
 def _quoted(text: str) -> str:

@@ -12,6 +12,7 @@ import sqlalchemy
 from sqlalchemy import and_, select
 
 from api.csv_text import Amount, Cell
+from api.masking import ALL_MASKED, covered
 from ledger_core import events
 from ledger_core.journal import JournalEntryPosted, entry_id_at
 from ledger_core.money import decimal_text
@@ -153,7 +154,7 @@ def general_ledger(
             balance,
             None if entry is None else entry.reference,
             None if entry is None else entry.reverses,
-            None if entry is None else entry.description,
+            None if entry is None else covered(entry.description, ALL_MASKED),
         )
 
 

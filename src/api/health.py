@@ -14,6 +14,7 @@ from api.problems import RETRY_AFTER_S, Kind, Problem
 from api.self_audit_figures import LatestAudit, latest_audits, state_of
 from api.sql import driver_connection
 from api.standing import Standing, standings
+from projections import alarm_queries
 
 WRITER_STOPPED = Kind(503, "writer_stopped", "A ledger's writer has stopped.")
 
@@ -53,6 +54,7 @@ def routes(context: Context) -> list[Route]:
         """Every figure in Prometheus' text format."""
         found = await _standings(context)
         context.self_audit_figures.latest = await _latest_audits(context)
+        context.alarm_figures.counts = await context.reads.ask(alarm_queries.counts)
         body = context.metrics.render(context.runtime.writers(), found)
         return Response(body, media_type=CONTENT_TYPE)
 

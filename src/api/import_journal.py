@@ -10,6 +10,7 @@ from datetime import date
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -61,6 +62,9 @@ class JournalReport(msgspec.Struct, frozen=True):
     position: int
 
 
+Payees = Literal["keep", "drop"]
+
+
 class _Unit(msgspec.Struct, frozen=True):
     """The ledger's unit for a commodity."""
 
@@ -81,17 +85,28 @@ class _Plan(msgspec.Struct):
         self.lines.append(line)
 
 
-def import_journal(
-    runtime: Runtime, ledger_id: int, file: Path, actor: str, *, today: date
+def import_journal(  # noqa: PLR0913 - from where, to where, and how
+    runtime: Runtime,
+    ledger_id: int,
+    file: Path,
+    actor: str,
+    *,
+    today: date,
+    payees: Payees = "keep",
 ) -> JournalReport:
     """Import a journal file, or nothing of it.
 
-    The views must be caught up with the log: they say which units are registered.
+    The views must be caught up with the log: they say which units are registered. A payee becomes
+    the entry's description, in clear and for good; where payees are dropped, nothing of them is
+    stored, not even in a key.
 
     Raises:
         ImportRefused: naming the file, the line and the reason.
     """
     journal = _read(file, today)
+    if payees == "drop":
+        entries = tuple(msgspec.structs.replace(entry, payee="") for entry in journal.entries)
+        journal = msgspec.structs.replace(journal, entries=entries)
     with runtime.connect("ledger_reader") as connection:
         registered = snapshots.load_units(connection, ledger_id)
     units = {

@@ -2,23 +2,82 @@
 
 The migrations are files of their own, run by Alembic (``migrations/env.py``); this module only
 finds them, at the root of a checkout or beside the installed packages. It reads no configuration
-file.
+file. They are run by the role that owns the tables, which the program does not act as otherwise.
 """
 
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 FOLDERS = ("migrations", "ledger_core_migrations")
 """At the root of a checkout; beside the packages in an installation (see ``pyproject.toml``)."""
+
+
+_IS_MEMBER = "SELECT pg_has_role(%s, 'ledger_program', 'MEMBER')"
+_MAY_REPLAY = (
+    "SELECT has_database_privilege('ledger_replayer', oid, 'CREATE'),"
+    " pg_has_role(datdba, 'USAGE'), datname FROM pg_database WHERE datname = current_database()"
+)
 
 
 class MigrationsMissingError(RuntimeError):
     """The installation lacks the folder of migrations."""
 
 
-def upgrade(database_url: str) -> None:
-    """Run every migration that ``database_url`` has not seen yet; none is run twice.
+class SchemaError(RuntimeError):
+    """The program cannot work on the schema that it finds; the message says what to do."""
+
+
+def bring_up(database_url: str, owner_url: str | None) -> None:
+    """Bring the program's database up to date, by its owner if one is named.
+
+    Without an owner the program's own role is tried, and only if there is something to do.
+
+    Raises:
+        MigrationsMissingError: the installation is damaged.
+        SchemaError: the two URLs name different databases.
+        psycopg.Error, sqlalchemy.exc.SQLAlchemyError: a role lacks a right, or does not get in.
+    """
+    if _is_up_to_date(database_url):
+        return
+    upgrade(owner_url or database_url)
+    if owner_url is None:
+        return
+    hand_out(owner_url, database_url)
+    if not _is_up_to_date(database_url):
+        msg = (
+            "The owner and the program do not see the same schema: LEDGER_MIGRATION_URL and"
+            " LEDGER_DATABASE_URL must name the same database."
+        )
+        raise SchemaError(msg)
+
+
+def hand_out(owner_url: str, database_url: str) -> None:
+    """Give what no migration can: rights that are of the server, or are lost in a restored copy.
+
+    A dump has no rights on the database itself, and does not say who the program logs in as.
+    """
+    login = str(conninfo_to_dict(_plain(database_url)).get("user") or "")
+    with psycopg.connect(_plain(owner_url)) as connection:
+        if login:
+            row = connection.execute(_IS_MEMBER, (login,)).fetchone()
+            if row is not None and not row[0]:
+                connection.execute(
+                    sql.SQL("GRANT ledger_program TO {}").format(sql.Identifier(login))
+                )
+        row = connection.execute(_MAY_REPLAY).fetchone()
+        if row is not None and not row[0] and row[1]:
+            connection.execute(
+                sql.SQL("GRANT CREATE ON DATABASE {} TO ledger_replayer").format(
+                    sql.Identifier(row[2])
+                )
+            )
+
+
+def upgrade(database_url: str, revision: str = "head") -> None:
+    """Run every migration up to ``revision`` that ``database_url`` has not seen; none is run twice.
 
     Safe to call from many processes at once: one upgrades, the others wait and find it done.
 
@@ -40,13 +99,25 @@ def upgrade(database_url: str) -> None:
     config.attributes["database_url"] = make_url(database_url).set(
         drivername="postgresql+psycopg",
     )
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
+
+
+def _is_up_to_date(database_url: str) -> bool:
+    """Whether the role may see that the schema is the one of this version."""
+    try:
+        return _stands_at(database_url) == _newest(_folder())
+    except psycopg.errors.InsufficientPrivilege:
+        return False  # Nobody has told it anything yet: what to do comes to the same.
+
+
+def _plain(url: str) -> str:
+    """The URL without SQLAlchemy's driver suffix."""
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
 def _stands_at(database_url: str) -> str | None:
     """The revision that the database stands at, or ``None`` where it has none."""
-    url = database_url.replace("postgresql+psycopg://", "postgresql://", 1)
-    with psycopg.connect(url) as connection:
+    with psycopg.connect(_plain(database_url)) as connection:
         found = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
         if found is None or found[0] is None:
             return None

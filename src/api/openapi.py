@@ -12,13 +12,22 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api import answers, batches, business_day_route, checkpoint_route, problems
+from api import (
+    answers,
+    batches,
+    business_day_route,
+    checkpoint_route,
+    openapi_links,
+    problems,
+)
+from api.actions import ActionRoute
 from api.business_day import BusinessDay
 from api.caching import CONTROL
 from api.command_routes import CommandRoute
 from api.deprecations import Deprecated, Route
+from api.permissions import PERMISSION_OF
 from api.receipts import Receipt
-from api.roles import ALLOWED
+from api.roles import default_roles_of
 from api.views import ViewRoute
 from ledger_core import commands
 from ledger_core.access_log import REASON_CHARACTERS_MAX
@@ -131,22 +140,26 @@ _HEADERS: Json = {
     "traceparent": "The server's part in the caller's trace, if the request had one.",
     "Ledger-Position": "What the answer reflects, also where it is 304.",
 }
-_COMMAND_REFUSALS = (400, 401, 403, 404, 409, 412, 413, 415, 422, 500, 503)
-_VIEW_REFUSALS = (400, 401, 403, 404, 409, 422, 500, 503)
+_COMMAND_REFUSALS = (400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 431, 500, 503)
+_ACTION_REFUSALS = (400, 401, 403, 404, 408, 413, 415, 422, 429, 431, 500, 503)
+_VIEW_REFUSALS = (400, 401, 403, 404, 408, 409, 422, 429, 431, 500, 503)
 _REASONS = {
     400: "Malformed JSON or cursor, or no idempotency key",
     401: "No valid API key",
     403: "The key's role does not allow this",
     404: "What is named does not exist",
+    408: "The request did not arrive as a whole in time",
     409: "Other facts than assumed",
     412: "An account has another version than assumed",
     413: "Body too large",
     415: "Not application/json",
     422: "A rule is broken",
+    429: "Asked too often: wait as Retry-After says",
+    431: "Address and headers too large",
     500: "A failure here",
     503: "Too busy, or the database is away: try again",
 }
-_WHEN_TO_RETRY = {409: ("Retry-After",), 503: ("Retry-After",)}
+_WHEN_TO_RETRY = dict.fromkeys((409, 429, 503), ("Retry-After",))
 _RECEIPT: Json = {
     "properties": {"receipt": {"anyOf": [{"$ref": _REFS.format(name="Receipt")}, {"type": "null"}]}}
 }
@@ -162,6 +175,7 @@ def install(
     app: FastAPI,
     routes: Sequence[CommandRoute],
     views: Sequence[ViewRoute],
+    actions: Sequence[ActionRoute],
     deprecated: Mapping[Route, Deprecated],
 ) -> None:
     """Make the application answer with the whole document."""
@@ -170,7 +184,7 @@ def install(
     def document() -> Json:
         """The document, made once."""
         if not whole:
-            whole.append(_document(app, routes, views, deprecated))
+            whole.append(_document(app, routes, views, actions, deprecated))
         return whole[0]
 
     app.openapi = document  # type: ignore[method-assign]
@@ -192,6 +206,7 @@ def _document(
     app: FastAPI,
     routes: Sequence[CommandRoute],
     views: Sequence[ViewRoute],
+    actions: Sequence[ActionRoute],
     deprecated: Mapping[Route, Deprecated],
 ) -> Json:
     """Views, commands, batch and health in one document."""
@@ -202,20 +217,32 @@ def _document(
     schemas = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    schemas.update(_schemas(routes, views))
+    schemas.update(_schemas(routes, views, actions))
     components["securitySchemes"] = {
-        "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key: `lk_…`."}
+        "apiKey": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key: `lk_…`; or the token of a session: `ls_…`.",
+        },
+        "token": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "A token of the bank's identity provider, where the server takes them.",
+        },
     }
     components["parameters"] = _PARAMETERS
     components["headers"] = {
         name: {"description": text, "schema": {"type": "string"}} for name, text in _HEADERS.items()
     }
-    document["security"] = [{"apiKey": []}]
+    document["security"] = [{"apiKey": []}, {"token": []}]
     paths: Json = document["paths"]
     for view in views:
         _complete(paths[view.path.replace(":path}", "}")]["get"], view)
     for route in routes:
         paths.setdefault(route.path, {})["post"] = _command(route)
+    for action in actions:
+        paths.setdefault(action.path, {})[action.method.lower()] = _action(action)
     paths[batches.PATH] = {"post": _batch()}
     paths[business_day_route.PATH] = {"post": _business_day()}
     paths[checkpoint_route.PATH]["post"] = _checkpoint()
@@ -225,6 +252,7 @@ def _document(
         operation = paths[path][method.lower()]
         operation["deprecated"] = True
         operation["externalDocs"] = {"description": "What comes instead", "url": item.link}
+    openapi_links.add(document)
     return document
 
 
@@ -249,7 +277,9 @@ def _complete(operation: Json, view: ViewRoute) -> None:
     _note_roles(operation)
 
 
-def _schemas(routes: Sequence[CommandRoute], views: Sequence[ViewRoute]) -> Json:
+def _schemas(
+    routes: Sequence[CommandRoute], views: Sequence[ViewRoute], actions: Sequence[ActionRoute]
+) -> Json:
     """The schemas of all commands, answers and problems."""
     kinds = (
         batches.BatchBody,
@@ -264,6 +294,8 @@ def _schemas(routes: Sequence[CommandRoute], views: Sequence[ViewRoute]) -> Json
         *answers.ANSWER_TYPES.values(),
         *commands.wire_types(),
         *(view.answer for view in views if view.answer is not None),
+        *(action.body for action in actions if action.body is not None),
+        *(action.answer for action in actions),
     )
     _, schemas = msgspec.json.schema_components(kinds, ref_template=_REFS)
     for route in routes:
@@ -325,6 +357,37 @@ def _recorded(route: CommandRoute) -> Json:
     for response in responses.values():
         response["headers"] = _headers("Location", "ETag", *_OF_COMMANDS)
     return responses
+
+
+def _action(route: ActionRoute) -> Json:
+    """The operation of an action."""
+    status = str(route.status)
+    names = [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
+    operation: Json = {
+        "operationId": route.operation,
+        "summary": route.summary,
+        "description": (route.body or route.answer).__doc__ or "",
+        "tags": [route.tag],
+        "parameters": [
+            *(_path_parameter(name) for name in names),
+            *(_parameter(name) for name in ("Reason", "RequestId", "Traceparent")),
+        ],
+        "responses": {
+            status: _response("Done", _ref(route.answer.__name__))
+            | {"headers": _headers("Cache-Control", "X-Request-Id", "traceparent")},
+            **_refusals(sorted({*_ACTION_REFUSALS, *route.refusals})),
+        },
+    }
+    if route.body is not None:
+        content: Json = {"schema": _ref(route.body.__name__)}
+        if route.example is not None:
+            content["example"] = route.example
+        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+    if route.public:
+        operation["security"] = []
+    else:
+        _note_roles(operation)
+    return operation
 
 
 def _batch() -> Json:
@@ -422,7 +485,7 @@ def _checkpoint() -> Json:
         "responses": {
             "201": _response("The checkpoint, signed now or before", _ref("CheckpointAnswer"))
             | {"headers": _headers("Location", "X-Request-Id", "traceparent")},
-            **_refusals((400, 401, 403, 413, 415, 422, 500, 503)),
+            **_refusals((400, 401, 403, 408, 413, 415, 422, 429, 431, 500, 503)),
         },
     }
     _note_roles(operation)
@@ -438,7 +501,7 @@ def _health(operation_id: str, summary: str, media_type: str) -> Json:
         "security": [],
         "responses": {
             "200": {"description": summary, "content": {media_type: {"schema": {}}}},
-            **_refusals((500, 503)),
+            **_refusals((408, 429, 431, 500, 503)),
         },
     }
 
@@ -474,8 +537,9 @@ def _refusals(statuses: Sequence[int]) -> Json:
 
 
 def _note_roles(operation: Json) -> None:
-    """Say which roles may call the operation."""
-    operation["x-roles"] = sorted(ALLOWED[operation["operationId"]])
+    """Say which permission the operation asks for, and which default roles have it."""
+    operation["x-permission"] = PERMISSION_OF[operation["operationId"]]
+    operation["x-roles"] = list(default_roles_of(operation["operationId"]))
 
 
 def _response(description: str, schema: Json, media_type: str = "application/json") -> Json:

@@ -3,7 +3,7 @@
 Amounts come both ways: ``…_minor`` as a string of minor units, and a decimal as people write it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from api.masking import ALL_MASKED, ShownProfile, covered, covered_document
 from ledger_core.money import decimal_text
 from projections.balance_queries import Balance
 from projections.customer_queries import Customer360
@@ -91,7 +92,7 @@ def statement(pages: Iterator[StatementPage], *, as_json: bool, ledger: str) -> 
                 f"{line.recorded_at:%Y-%m-%d %H:%M}",
                 str(line.value_date),
                 line.kind,
-                Text(line.description or ", ".join(line.counterparties)),
+                Text(_said(line.description, line.counterparties)),
                 sign + decimal_text(line.amount_minor, scale),
                 decimal_text(line.balance_minor, scale),
             )
@@ -135,15 +136,16 @@ def trial_balance(found: TrialBalance, *, as_json: bool, ledger: str) -> None:
 
 
 def customer(
-    found: Customer360, profile: dict[str, str] | None, *, as_json: bool, ledger: str
+    found: Customer360, profile: ShownProfile | None, *, as_json: bool, ledger: str
 ) -> None:
-    """Print everything about a customer; ``profile`` is in clear, ``None`` after an erasure."""
-    shown = None if profile is None else {**found.public, **profile}
+    """Print everything about a customer; ``profile`` is ``None`` after an erasure."""
+    shown = None if profile is None else profile.profile
+    masked = () if profile is None else profile.masked
     if as_json:
         document = _plain(found)
         for hidden in ("sealed", "subject", "public"):
             document.pop(hidden, None)
-        show_json({"ledger": ledger, **document, "profile": shown})
+        show_json({"ledger": ledger, **document, "profile": shown, "masked": masked})
         return
     console = Console()
     console.print(Text(f"Customer {found.customer_id}", style="bold"))
@@ -176,6 +178,11 @@ def _balance(balance: Balance) -> dict[str, Any]:
     row["net"] = decimal_text(net_minor, balance.scale)
     row["net_minor"] = str(net_minor)
     return row
+
+
+def _said(description: str | None, counterparties: Sequence[str]) -> str:
+    """What a line of a statement says: its description, without numbers of cards."""
+    return covered(description, ALL_MASKED) or ", ".join(counterparties)
 
 
 def _with_decimals(row: dict[str, Any], scale: int) -> dict[str, Any]:
@@ -245,5 +252,5 @@ def show(table: Table) -> None:
 
 
 def show_json(document: dict[str, Any]) -> None:
-    """Print one JSON document."""
-    print(as_json(document))
+    """Print one JSON document, without numbers of cards in its descriptions."""
+    print(as_json(covered_document(_plain(document), ALL_MASKED)))

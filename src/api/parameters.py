@@ -12,8 +12,8 @@ from fastapi import Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from api.callers import Caller
 from api.edge import CALLER
-from api.key_ring import Caller
 from api.problems import FieldError, malformed
 from ledger_core.errors import ValidationFailed
 from ledger_core.fields import ID_CHARACTERS_MAX, require_metadata

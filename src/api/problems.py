@@ -65,8 +65,13 @@ IF_MATCH_NOT_TAKEN = Kind(
 INVALID_CURSOR = Kind(
     400, "invalid_cursor", "The cursor is not one that this request with these filters was given."
 )
-UNAUTHENTICATED = Kind(401, "unauthenticated", "Send Authorization: Bearer with a valid API key.")
-FORBIDDEN = Kind(403, "forbidden", "The role of the API key does not allow this.")
+UNAUTHENTICATED = Kind(
+    401, "unauthenticated", "Send Authorization: Bearer with a valid key or token."
+)
+FORBIDDEN = Kind(403, "forbidden", "Your roles and scopes do not allow this.")
+STEP_UP_REQUIRED = Kind(
+    403, "step_up_required", "Prove again that it is you: log in with your second factor."
+)
 NOT_FOUND = Kind(404, "not_found", "There is nothing at this address.")
 METHOD_NOT_ALLOWED = Kind(405, "method_not_allowed", "This address does not take that method.")
 BODY_TOO_LARGE = Kind(413, "body_too_large", "The body is larger than this address takes.")
@@ -112,6 +117,7 @@ STATUS_OF: Mapping[type[LedgerError], int] = MappingProxyType(
         errors.RateMissing: 422,
         errors.MakerCannotApprove: 403,
         errors.NotPermitted: 403,
+        errors.AmountAboveAuthority: 403,
         errors.VersionConflict: 412,
         errors.IdempotencyConflict: 422,
         errors.BatchFailed: 422,
@@ -136,6 +142,7 @@ STATUS_OF: Mapping[type[LedgerError], int] = MappingProxyType(
         errors.OrderNotFound: 404,
         errors.ApprovalNotFound: 404,
         errors.PolicyNotFound: 404,
+        errors.RoleNotFound: 404,
         errors.FlagNotFound: 404,
         errors.RefusalNotFound: 404,
         errors.LedgerNotFound: 404,

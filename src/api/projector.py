@@ -11,7 +11,7 @@ import threading
 
 import structlog
 
-from api import collector, logs, tile_keeper
+from api import alarm_keeper, collector, logs, tile_keeper
 from projections import runner
 
 _log = structlog.get_logger("ledger.projector")
@@ -30,9 +30,12 @@ def main() -> None:
     collector.tune()
     tiles = threading.Thread(target=tile_keeper.run_forever, args=(url, stop), name="tiles")
     tiles.start()
+    alarms = threading.Thread(target=alarm_keeper.run_forever, args=(url, stop), name="alarms")
+    alarms.start()
     runner.run_forever(url, stop)
     stop.set()
     tiles.join()
+    alarms.join()
     _log.info("projector stopped", pid=os.getpid())
 
 

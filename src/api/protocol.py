@@ -8,20 +8,22 @@ which gives the same answers.
 """
 
 import asyncio
+import hashlib
 from typing import TYPE_CHECKING, Any, cast
 
-from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-from uvicorn.server import ServerState
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from api.caching import NOT_MODIFIED
+from api.connections import Bounded
 from api.edge import failure_response, trace_of
 from api.exchange import Handler, Headers
+from api.proxies import CERTIFICATE
+from api.rate_limits import too_many
 
 if TYPE_CHECKING:
-    from api.app import Application
-    from api.edge import Edge, Trace
-    from api.key_ring import Caller
+    from api.callers import Caller
+    from api.edge import Trace
+    from api.wire import Scope
 
 # Larger bodies are none of the hot routes' business.
 BODY_BYTES_MAX = 65_536
@@ -30,36 +32,29 @@ BODY_BYTES_MAX = 65_536
 _UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"ledger-receipt"})
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(Bounded):
     """One connection."""
 
     cycle: Any  # Uvicorn's, or a _Short, which has all that uvicorn looks at.
 
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        """Serve a connection of an application that stands behind an edge."""
-        super().__init__(config, server_state, app_state, _loop)
-        self.edge: Edge = cast("Application", config.app).edge
-
     def on_message_begin(self) -> None:
         """Begin a request; what only ASGI needs is made when the request turns out to go there."""
+        self.note_beginning()
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
 
     def on_headers_complete(self) -> None:
         """Take the short cut, if it is open to this request."""
+        self.note_head()
         short = self._short()
         if short is not None:
             self.cycle = short
             return
         url, headers, is_expecting = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
+        if self.scheme == "https":
+            cast("Scope", self.scope)[CERTIFICATE] = _certificate_of(self.transport)
         self.url, self.expect_100_continue = url, is_expecting
         self.headers.extend(headers)
         super().on_headers_complete()
@@ -74,6 +69,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is there as a whole."""
         if type(self.cycle) is _Short:
+            self.is_arriving = False
             self.cycle.begin()
         else:
             super().on_message_complete()
@@ -95,6 +91,13 @@ class Protocol(HttpToolsProtocol):
             return None
         caller = self.edge.remembered(headers.get(b"authorization"))
         return None if caller is None else _Short(self, handler, method, caller)
+
+
+def _certificate_of(transport: asyncio.Transport) -> bytes | None:
+    """The SHA-256 of the certificate that the client showed, which its authority signed."""
+    connection = transport.get_extra_info("ssl_object")
+    der = None if connection is None else connection.getpeercert(binary_form=True)
+    return hashlib.sha256(der).digest() if der else None
 
 
 class _Ignored:
@@ -141,8 +144,11 @@ class _Short:
         self.message_event = _IGNORED
 
     def begin(self) -> None:
-        """Have it handled."""
+        """Have it handled, unless its caller asks too often."""
         try:
+            wait_s = self._protocol.edge.wait_s(self.caller, self.begun_at_s)
+            if wait_s:
+                raise too_many(wait_s)  # noqa: TRY301 - answered below, as every failure
             self._handler(self)
         except Exception as error:  # noqa: BLE001 - every failure is answered
             self.fail(error)

@@ -1,17 +1,13 @@
 """Replays for the command line: who may make the schema, and which position a time means.
 
-Tables are made in the role that the database's URL names, since no role of the program's may; they
-are filled in the projectors' role.
+Tables are made in the role ``ledger_replayer``, which may create schemas and nothing else; they are
+filled in the projectors' role.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-import psycopg
+from collections.abc import Callable
 
 from api.runtime import Runtime
 from ledger_core import log
-from ledger_core.log import Connection
 from projections import replaying
 from projections.reading import AsOf, position_at
 from projections.replaying import Replay, ReplayRefused, Wanted
@@ -42,7 +38,10 @@ def make(  # noqa: PLR0913 - what to replay, and where to
         asked=asked,
         replace=replace,
     )
-    with _owner(runtime) as owner, runtime.connect("ledger_projector") as projector:
+    with (
+        runtime.connect("ledger_replayer") as owner,
+        runtime.connect("ledger_projector") as projector,
+    ):
         return replaying.replay_into(owner, projector, wanted, runtime.now(), progress)
 
 
@@ -58,17 +57,8 @@ def drop(runtime: Runtime, schema: str) -> None:
     Raises:
         ReplayRefused: see ``projections.replaying``.
     """
-    with _owner(runtime) as owner:
+    with runtime.connect("ledger_replayer") as owner:
         replaying.drop(owner, schema)
-
-
-@contextmanager
-def _owner(runtime: Runtime) -> Iterator[Connection]:
-    """A connection in the role that the database's URL names."""
-    url = runtime.database_url.replace("postgresql+psycopg://", "postgresql://", 1)
-    with psycopg.connect(url, autocommit=True, application_name="ledger replay") as connection:
-        connection.execute("SET timezone = 'UTC'")
-        yield connection
 
 
 def _position(runtime: Runtime, ledger_id: int, as_of: AsOf) -> int:

@@ -11,10 +11,12 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from api import api_keys, clock, embedded_postgres, migrations
+from api.customer_search import CustomerSearch
+from api.key_providers import provider_of
 from api.notary import Notary
-from api.role_names import Role
 from api.settings import Settings
 from ledger_core import database, log
+from ledger_core.blind_index import BlindIndex
 from ledger_core.books import Books
 from ledger_core.commands import Command
 from ledger_core.errors import LedgerBusy, LedgerNotFound
@@ -36,15 +38,22 @@ class Runtime:
     def __init__(self, settings: Settings, now: Callable[[], datetime] = clock.now) -> None:
         """Start the embedded server where none is named, and bring the schema up to date.
 
-        ``now`` is the clock by which events are recorded and things fall due.
+        ``now`` is the clock by which events are recorded and things fall due. The schema's owner is
+        needed for the second alone, and where there is something to do.
         """
         self.settings = settings
         self.now = now
-        self.database_url = (
-            settings.database_url or embedded_postgres.ensure_running(settings.data_dir).url()
-        )
-        migrations.upgrade(self.database_url)
-        self.vault = Vault(settings.key_encryption_key, "local", clock.random_bytes)
+        self.owner_url = settings.migration_url
+        if settings.database_url is None:
+            cluster = embedded_postgres.ensure_running(settings.data_dir)
+            self.database_url, self.owner_url = cluster.url(), cluster.url(login="owner")
+        else:
+            self.database_url = settings.database_url
+        migrations.bring_up(self.database_url, self.owner_url)
+        provider = provider_of(settings.keys, settings.key_encryption_key)
+        self.vault = Vault(provider, clock.random_bytes)
+        self.blind_index = BlindIndex(settings.server_secret)
+        self.search = CustomerSearch(self.vault, self.blind_index)
         self.engine = database.engine(self.database_url, "ledger_reader")
         self.notary = Notary(settings, self.connect, now)
         self._writers: dict[int, Writer] = {}
@@ -97,7 +106,11 @@ class Runtime:
             writer = self._writers.pop(ledger_id, None)
             if writer is None:
                 ledger = Ledger(
-                    lambda: self.connect("ledger_writer"), ledger_id, self.now, self.vault
+                    lambda: self.connect("ledger_writer"),
+                    ledger_id,
+                    self.now,
+                    self.vault,
+                    self.blind_index,
                 )
                 writer = Writer(ledger.execute, ledger.close, str(ledger_id))
             self._writers[ledger_id] = writer
@@ -162,26 +175,60 @@ class Runtime:
     def create_key(  # noqa: PLR0913 - the columns of a key
         self,
         ledger_id: int,
-        role: Role,
+        role: str,
         name: str,
         expires_at: datetime | None = None,
         *,
         person: str | None = None,
         permissions: Sequence[str] = (),
     ) -> str:
-        """A new API key, shown this once; see ``api_keys.create`` for what is refused."""
+        """The text of a new API key, shown this once; ``make_key`` says what is refused."""
+        new = api_keys.NewKey(
+            role=role,
+            name=name,
+            expires_at=expires_at,
+            person=person,
+            permissions=permissions,
+            created_by="program",
+        )
+        return self.make_key(ledger_id, new).text
+
+    def make_key(self, ledger_id: int, new: api_keys.NewKey) -> api_keys.CreatedKey:
+        """A new API key, shown this once.
+
+        Raises:
+            KeyRefused: see ``api_keys.require_valid``.
+        """
         with self.connect("ledger_writer") as connection:
             return api_keys.create(
                 connection,
                 ledger_id,
-                role=role,
-                name=name,
+                new,
                 server_secret=self.settings.server_secret,
                 at=clock.now(),
                 random_bytes=clock.random_bytes,
-                expires_at=expires_at,
-                person=person,
-                permissions=permissions,
+            )
+
+    def replace_key(
+        self, ledger_id: int, new: api_keys.NewKey, until: datetime
+    ) -> api_keys.CreatedKey | None:
+        """A new API key instead of the one that it ``replaces``, which holds until that moment.
+
+        ``None``: that one was replaced or revoked already.
+
+        Raises:
+            KeyRefused: see ``api_keys.require_valid``.
+        """
+        with self.connect("ledger_writer") as connection, connection.transaction():
+            if not api_keys.end_by(connection, ledger_id, new.replaces or "", until):
+                return None
+            return api_keys.create(
+                connection,
+                ledger_id,
+                new,
+                server_secret=self.settings.server_secret,
+                at=clock.now(),
+                random_bytes=clock.random_bytes,
             )
 
     def close(self) -> None:

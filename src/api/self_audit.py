@@ -16,6 +16,7 @@ import structlog
 from api import clock, self_audits
 from api.edge import frames_of
 from api.key_check import KeyChecker
+from api.key_providers import provider_of
 from api.self_audits import SelfAudit
 from api.settings import Settings
 from ledger_core import log
@@ -51,7 +52,8 @@ class SelfAuditJob:
         self._settings = settings
         self._url = database_url
         self._stop = stop
-        self._vault = Vault(settings.key_encryption_key, "local", clock.random_bytes)
+        provider = provider_of(settings.keys, settings.key_encryption_key)
+        self._vault = Vault(provider, clock.random_bytes)
         self._auditors: dict[int, Auditor] = {}
 
     def run_forever(self, every: timedelta) -> None:

@@ -13,17 +13,28 @@ from types import FrameType
 import structlog
 import uvicorn
 
-from api import collector, embedded_postgres, logs, self_audit_order
+from api import (
+    collector,
+    database_tls,
+    embedded_postgres,
+    logs,
+    self_audit_order,
+    tls_settings,
+)
 from api.app import create_app
 from api.child import RESTART_S_MAX, Child
 from api.clockwork import Clockwork
+from api.connections import make_room
 from api.notary_rounds import NotaryRounds
 from api.protocol import Protocol
 from api.runtime import Runtime
+from api.settings import Settings
+from api.tls_watch import TlsWatch
 
 # Requests under way when the server is told to stop get this long.
 SHUTDOWN_S = 20
 WATCH_INTERVAL_S = 1.0
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 # The self-audit's process begins so long after the server, or sooner if audits are more frequent.
 FIRST_AUDIT_S = 60.0
 
@@ -91,6 +102,8 @@ class DatabaseWatch:
 def serve(runtime: Runtime, host: str, port: int) -> None:
     """Serve until a signal asks for an end; the caller closes the runtime, which drains writers."""
     logs.configure()
+    for warning in transport_warnings(runtime.settings, host):
+        _log.warning(warning)
     watch = (
         DatabaseWatch(runtime.settings.data_dir, runtime.database_url)
         if runtime.settings.database_url is None
@@ -101,6 +114,9 @@ def serve(runtime: Runtime, host: str, port: int) -> None:
     notary = NotaryRounds(runtime)
     every_s = runtime.settings.self_audit_s
     auditing = None if every_s is None else SelfAuditing(runtime, every_s)
+    tls = runtime.settings.tls
+    tls_context = None if tls is None else tls_settings.context(tls)
+    tls_watch = None if tls is None or tls_context is None else TlsWatch(tls, tls_context)
     try:
         app = create_app(runtime)
         app.state.context.notary_figures.outlets = notary.outlets
@@ -115,8 +131,10 @@ def serve(runtime: Runtime, host: str, port: int) -> None:
             server_header=False,
             date_header=False,
             timeout_graceful_shutdown=SHUTDOWN_S,
+            ssl_context_factory=None if tls_context is None else lambda *_: tls_context,
         )
         collector.tune()
+        make_room(runtime.settings.limits.connections_max)
         with _signals_taken():
             uvicorn.Server(config).run()
     finally:
@@ -126,7 +144,21 @@ def serve(runtime: Runtime, host: str, port: int) -> None:
             auditing.stop()
         if watch is not None:
             watch.stop()
+        if tls_watch is not None:
+            tls_watch.stop()
         projector.stop()
+
+
+def transport_warnings(settings: Settings, host: str) -> list[str]:
+    """What others on the way could read or change, as sentences for the log."""
+    found = []
+    if settings.tls is None and not settings.proxies.trusted and host not in _LOOPBACK:
+        found.append("serving others without TLS: set LEDGER_TLS_CERT, or name a proxy that has it")
+    for url in (settings.database_url, settings.migration_url):
+        if url is not None and not database_tls.is_verified(url):
+            found.append("the database's server is not verified: set LEDGER_DATABASE_CA")
+            break
+    return found
 
 
 @contextmanager

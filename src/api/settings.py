@@ -7,8 +7,9 @@ environment; they are made on first use. Nothing here is ever logged.
 import base64
 import binascii
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 import psycopg
@@ -16,13 +17,35 @@ import sqlalchemy.exc
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import make_url
 
-from api import clock, embedded_postgres, notary_settings
+from api import (
+    clock,
+    database_tls,
+    embedded_postgres,
+    key_settings,
+    limit_settings,
+    notary_settings,
+    oidc_settings,
+    proxy_settings,
+    staff_settings,
+    surroundings,
+    tls_settings,
+)
+from api.key_providers.files import new_file_of, read_keys
+from api.key_settings import KeySettings
+from api.limit_settings import LimitSettings, LimitSettingsError
 from api.notary_settings import NotarySettings, NotarySettingsError
-from ledger_core.vault import KEY_BYTES
+from api.oidc_settings import OidcSettings
+from api.proxy_settings import ProxySettings
+from api.staff_settings import StaffSettings
+from api.surroundings import SettingError
+from api.tls_settings import TlsSettings
+from ledger_core.key_provider import KEY_BYTES
 
 PORT_MAX = 65_535
 SELF_AUDIT_S = 3_600
 SELF_AUDIT_S_MAX = 604_800
+
+_T = TypeVar("_T")
 
 Orders = Literal["auto", "manual"]
 Recording = Literal["prompt", "strict"]
@@ -40,6 +63,8 @@ class Settings(msgspec.Struct, frozen=True):
     ``reason_required``: what is shown only to who says why they read it. ``self_audit_s``: how long
     after a self-audit a server makes the next one; ``None``: never. ``recording``: whether reads of
     balances that show no customer, too, are recorded before they are answered (``strict``).
+    ``migration_url`` is of the role that owns the tables, needed for migrations only. ``keys`` says
+    who holds the wrapping keys; ``key_encryption_key`` is empty where that is Vault.
     """
 
     data_dir: Path
@@ -50,7 +75,14 @@ class Settings(msgspec.Struct, frozen=True):
     reason_required: ReasonRequired = "none"
     recording: Recording = "prompt"
     notary: NotarySettings = NotarySettings()
+    limits: LimitSettings = LimitSettings()
+    oidc: OidcSettings | None = None
+    proxies: ProxySettings = ProxySettings()
+    staff: StaffSettings = StaffSettings()
+    tls: TlsSettings | None = None
     self_audit_s: float | None = SELF_AUDIT_S
+    migration_url: str | None = None
+    keys: KeySettings = KeySettings()
 
     def __repr__(self) -> str:
         """Say where things are, and no secret."""
@@ -60,8 +92,10 @@ class Settings(msgspec.Struct, frozen=True):
 def load() -> Settings:
     """Read the settings, making secrets that do not exist yet.
 
-    ``LEDGER_DATABASE_URL`` names a server to use instead of the embedded one;
-    ``LEDGER_KEY_ENCRYPTION_KEY`` and ``LEDGER_SERVER_SECRET`` hold 32 bytes in base64 each;
+    ``LEDGER_DATABASE_URL`` names a server to use instead of the embedded one, and
+    ``LEDGER_MIGRATION_URL`` the same database for the role that owns it, both verified by
+    ``LEDGER_DATABASE_CA``; ``LEDGER_SERVER_SECRET``
+    holds 32 bytes in base64; wrapping keys are as ``key_settings`` says;
     ``LEDGER_ORDERS`` is ``auto`` or ``manual``; ``LEDGER_REASON_REQUIRED`` is ``none``,
     ``customers`` or ``all``; ``LEDGER_ACCESS_RECORDING`` is ``prompt`` or ``strict``.
 
@@ -72,15 +106,25 @@ def load() -> Settings:
     """
     data_dir = embedded_postgres.default_data_dir()
     keys_dir = data_dir / "keys"
+    database_url = _database_url("LEDGER_DATABASE_URL")
+    file, _ = wrapping_key_files(data_dir)
+    keys = _from(lambda: key_settings.load(file))
     return Settings(
         data_dir=data_dir,
-        database_url=_database_url(),
-        key_encryption_key=_secret("LEDGER_KEY_ENCRYPTION_KEY", keys_dir / "key-encryption-key"),
+        database_url=database_url,
+        migration_url=None if database_url is None else _database_url("LEDGER_MIGRATION_URL"),
+        keys=keys,
+        key_encryption_key=_wrapping_key(keys, file),
         server_secret=_secret("LEDGER_SERVER_SECRET", keys_dir / "server-secret"),
         orders=_orders(),
         reason_required=_one_of(ReasonRequired, "LEDGER_REASON_REQUIRED"),
         recording=_one_of(Recording, "LEDGER_ACCESS_RECORDING"),
         notary=_notary(),
+        limits=_limits(),
+        oidc=_from(oidc_settings.load),
+        proxies=_from(proxy_settings.load),
+        staff=_from(staff_settings.load),
+        tls=_from(tls_settings.load),
         self_audit_s=_self_audit_s(),
     )
 
@@ -114,6 +158,30 @@ def _notary() -> NotarySettings:
         raise SettingsError(str(error)) from None
 
 
+def _from(load: Callable[[], _T]) -> _T:
+    """The settings that a module of their own reads.
+
+    Raises:
+        SettingsError: one of them is malformed.
+    """
+    try:
+        return load()
+    except SettingError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _limits() -> LimitSettings:
+    """How much anybody may ask of a server.
+
+    Raises:
+        SettingsError: see ``limit_settings``.
+    """
+    try:
+        return limit_settings.load()
+    except LimitSettingsError as error:
+        raise SettingsError(str(error)) from None
+
+
 def _orders() -> Orders:
     """How standing orders are run.
 
@@ -144,22 +212,22 @@ def _one_of(known: Any, variable: str) -> Any:  # noqa: ANN401 - a Literal and o
     return asked
 
 
-def _database_url() -> str | None:
-    """The URL of the server to use, or ``None`` for the embedded one.
+def _database_url(variable: str) -> str | None:
+    """The URL of a server that a variable names; ``None`` where it is not set.
 
     Raises:
         SettingsError: it is malformed; the text, which may hold a password, is not repeated.
     """
-    url = os.environ.get("LEDGER_DATABASE_URL")
+    url = os.environ.get(variable)
     if not url:
         return None
     if not _is_url(url):
         msg = (
-            "LEDGER_DATABASE_URL must have the form postgresql://USER:PASSWORD@HOST:PORT/DATABASE,"
+            f"{variable} must have the form postgresql://USER:PASSWORD@HOST:PORT/DATABASE,"
             " with special characters in the password written as %40 (@), %2F (/), %3A (:)"
         )
         raise SettingsError(msg)
-    return url
+    return _from(lambda: database_tls.secured(url, surroundings.file("LEDGER_DATABASE_CA")))
 
 
 def _is_url(url: str) -> bool:
@@ -201,10 +269,27 @@ def _secret(variable: str, path: Path) -> bytes:
         raise SettingsError(msg) from None
 
 
+def _wrapping_key(keys: KeySettings, file: Path) -> bytes:
+    """The wrapping key that is preferred, made in its file where there is none; empty for Vault.
+
+    Raises:
+        SettingsError: see ``load``.
+    """
+    match keys.provider:
+        case "file":
+            if not file.exists():
+                return _secret("", file)
+            return _from(lambda: read_keys(file))[0]
+        case "environment":
+            return keys.keys[0]
+        case _:
+            return b""
+
+
 def wrapping_key_files(data_dir: Path) -> tuple[Path, Path]:
     """The file of the key-encryption key, and that of the one that is to replace it."""
     current = data_dir / "keys" / "key-encryption-key"
-    return current, current.with_name(f"{current.name}.new")
+    return current, new_file_of(current)
 
 
 def new_wrapping_key(path: Path) -> bytes:

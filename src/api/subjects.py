@@ -25,6 +25,8 @@ WHOLE = frozenset((LEDGER,))
 _FREE = frozenset({"metadata", "profile", "changes", "counterparties"})
 _TAGGED = ("account:", "customer:")
 _NESTED = (dict, list, tuple)
+_CUSTOMER = "customer:"
+_NOBODY = "customer:unknown"
 _KINDS = (("account_id", "account:"), ("customer_id", "customer:"))
 
 
@@ -46,6 +48,8 @@ def of_address(
             kind = operation.removeprefix("get_")
         elif name == "position":
             kind = "event"
+        elif name == "name":
+            kind = "role"
         elif kind == name:  # Some part of what is read, but not what it is about.
             continue
         found.add(f"{kind}:{path_id(str(value))}")
@@ -84,6 +88,14 @@ def of_commands(commands: Iterable[object]) -> frozenset[str]:
         for subject in _walk(msgspec.to_builtins(command, enc_hook=str))
         if is_subject(subject)
     )
+
+
+def without_customers(found: Iterable[str]) -> frozenset[str]:
+    """Subjects of an address at which nobody was found, without what was taken for a customer's id.
+
+    Somebody may have typed a name there, and the access log is in clear and for good.
+    """
+    return frozenset(_NOBODY if subject.startswith(_CUSTOMER) else subject for subject in found)
 
 
 def listed(*some: Iterable[str]) -> tuple[str, ...]:

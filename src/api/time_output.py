@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from api import output
+from api.masking import ALL_MASKED, covered
 from ledger_core.money import decimal_text
 from projections.diffing import Change, Diff, FieldChange
 from projections.explaining import BalanceExplanation
@@ -125,7 +126,7 @@ def _balance(found: BalanceExplanation) -> None:
     for line in found.postings:
         paired = line.reverses_position or line.reversed_position
         how = "reverses" if line.reverses_position else "reversed by"
-        said = line.description or ", ".join(line.counterparties)
+        said = covered(line.description, ALL_MASKED) or ", ".join(line.counterparties)
         table.add_row(
             str(line.position),
             str(line.value_date),

@@ -348,6 +348,11 @@ def find(
     return [StoredAccess(*row) for row in rows]
 
 
+def first_since(connection: Connection, ledger_id: int, moment: datetime, last: int) -> int:
+    """The first number up to ``last`` whose time is not before the moment, or the one after."""
+    return _first_at(connection, ledger_id, moment, last, "at < %s")
+
+
 def _leaf(number: int, at_us: int, access: NewAccess | StoredAccess) -> bytes:
     """The bytes of a leaf."""
     return _encode(

@@ -15,6 +15,7 @@ import msgspec
 
 from ledger_core import accounts as account_rules
 from ledger_core import kept as kept_states
+from ledger_core.access_role import RoleEvent
 from ledger_core.account_limits import LimitChangeScheduled
 from ledger_core.accounts import Account, AccountEvent, AccountOpened, Movement
 from ledger_core.approval_policies import ApprovalPolicySet
@@ -65,6 +66,7 @@ Event = (
     | TemplateEvent
     | ApprovalPolicySet
     | ApprovalEvent
+    | RoleEvent
 )
 
 # What does not fall due any more stays in the order of due times until it is that many.

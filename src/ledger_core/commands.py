@@ -11,6 +11,7 @@ from typing import Any, cast, get_args
 import msgspec
 
 from ledger_core import (
+    access_roles,
     account_holders,
     account_limits,
     account_terms,
@@ -33,6 +34,8 @@ from ledger_core import (
     transfers,
     units,
 )
+from ledger_core.access_role import RoleRetired, RoleSet
+from ledger_core.access_roles import RetireRole, SetRole
 from ledger_core.account_holders import LinkCustomer, UnlinkCustomer
 from ledger_core.account_limits import LimitChangeScheduled, SetLimit
 from ledger_core.account_terms import CloseAccount, OpenAccount, ReopenAccount
@@ -124,6 +127,8 @@ PlainCommand = (
     | CreateOrder
     | ChangeOrder
     | CancelOrder
+    | SetRole
+    | RetireRole
 )
 # Commands that carry personal data: the shell seals it before they are decided.
 PersonalCommand = RegisterCustomer | ChangeProfile
@@ -200,6 +205,8 @@ _DECIDERS: Mapping[type, Callable[[Books, Any], tuple[Event, ...]]] = MappingPro
         CreateOrder: standing_orders.decide_creation,
         ChangeOrder: standing_orders.decide_change,
         CancelOrder: standing_orders.decide_cancellation,
+        SetRole: access_roles.decide_setting,
+        RetireRole: access_roles.decide_retirement,
         RecordStatement: bank_statements.decide,
     }
 )
@@ -244,6 +251,8 @@ _COMMANDS_OF: Mapping[type, Callable[[Any], Command]] = MappingProxyType(
         StandingOrderCreated: standing_orders.creation_of,
         StandingOrderChanged: standing_orders.change_of,
         StandingOrderCancelled: standing_orders.cancellation_of,
+        RoleSet: access_roles.setting_of,
+        RoleRetired: access_roles.retirement_of,
         BankStatementImported: bank_statements.command_of,
         customers.CustomerErased: customers.erasure_of,
     }

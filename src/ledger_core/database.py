@@ -12,7 +12,11 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-Role = Literal["ledger_writer", "ledger_projector", "ledger_reader"]
+Role = Literal["ledger_writer", "ledger_projector", "ledger_reader", "ledger_replayer"]
+"""What the program acts as: its login is a member of these and owns nothing itself.
+
+Only ``ledger_replayer`` may create anything: the schemas of replays, which it owns.
+"""
 
 CONNECT_TIMEOUT_S = 10
 # Reads run in a bounded pool: 100 connections is what PostgreSQL allows by default.
@@ -30,6 +34,7 @@ _PLANNING: dict[Role, dict[str, str]] = {
     # A page of a statement must not take two more processes of a small server; and where plans may
     # be parallel, reading all lines looks cheaper than an index does.
     "ledger_reader": {**_CUSTOM_PLANS, "max_parallel_workers_per_gather": "0"},
+    "ledger_replayer": {},
 }
 
 
@@ -41,14 +46,20 @@ class _BytesLoader(Loader):
         return bytes(data)
 
 
-def connect(url: str, role: Role) -> psycopg.Connection[tuple[Any, ...]]:
+def connect(
+    url: str, role: Role, *, timeout_s: float | None = None
+) -> psycopg.Connection[tuple[Any, ...]]:
     """Open a connection in autocommit mode, in UTC, acting as ``role`` and nothing more.
+
+    The server gives up a statement that takes longer than ``timeout_s``.
 
     Raises:
         psycopg.OperationalError: the server does not answer or refuses the login.
     """
     given = conninfo_to_dict(_plain(url))
     settings = {"role": role, "timezone": "UTC", **_PLANNING[role]}
+    if timeout_s is not None:
+        settings["statement_timeout"] = f"{timeout_s * 1_000:.0f}"
     options = " ".join(
         [
             str(given.pop("options", None) or ""),
@@ -66,11 +77,11 @@ def connect(url: str, role: Role) -> psycopg.Connection[tuple[Any, ...]]:
     return connection
 
 
-def engine(url: str, role: Role) -> sqlalchemy.Engine:
+def engine(url: str, role: Role, *, timeout_s: float | None = None) -> sqlalchemy.Engine:
     """A pooled SQLAlchemy engine over the same connections, for queries."""
     return sqlalchemy.create_engine(
         "postgresql+psycopg://",
-        creator=lambda: connect(url, role),
+        creator=lambda: connect(url, role, timeout_s=timeout_s),
         isolation_level="REPEATABLE READ",
         pool_size=POOL_SIZE,
         max_overflow=POOL_OVERFLOW,

@@ -264,6 +264,13 @@ class NotPermitted(RuleViolation):
     sentence = "The person holds none of the permissions that are needed."
 
 
+class AmountAboveAuthority(RuleViolation):
+    """The caller's roles do not allow that much to be moved by one command."""
+
+    code = "amount_above_authority"
+    sentence = "Your roles do not allow that much to be moved by one command."
+
+
 class AlreadyCompleted(RuleViolation):
     """The request was approved by all who had to, and its command has run."""
 
@@ -430,6 +437,13 @@ class OrderNotFound(NotFound):
 
     code = "order_not_found"
     sentence = "There is no such standing order in this ledger."
+
+
+class RoleNotFound(NotFound):
+    """No such role in this ledger."""
+
+    code = "role_not_found"
+    sentence = "There is no such role in this ledger."
 
 
 class PolicyNotFound(NotFound):

@@ -14,6 +14,7 @@ import msgspec
 from typing_extensions import TypeIs
 
 from ledger_core import kept, refusals, standing_order, template, unchanged
+from ledger_core.access_role import RoleRetired, RoleSet
 from ledger_core.account_limits import LimitChangeScheduled
 from ledger_core.accounts import (
     AccountClosed,
@@ -126,6 +127,8 @@ _TYPES: Mapping[str, tuple[type, int]] = MappingProxyType(
         "StandingOrderRunRefused": (StandingOrderRunRefused, 1),
         "TemplateDefined": (TemplateDefined, 1),
         "TemplateRetired": (TemplateRetired, 1),
+        "RoleSet": (RoleSet, 1),
+        "RoleRetired": (RoleRetired, 1),
     }
 )
 
@@ -242,7 +245,7 @@ _TAGS: Mapping[type, Callable[[Any, int], list[str]]] = MappingProxyType(
         NothingChanged: lambda event, _: unchanged.tags_of(event),
         CommandRefused: lambda event, _: refusals.tags_of(event),
         RiskRuleSet: lambda event, _: ["risk_rule:" + event.rule],
-        ApprovalPolicySet: lambda _, __: [],
+        **dict.fromkeys((ApprovalPolicySet, RoleSet, RoleRetired), lambda _, __: []),
         **dict.fromkeys(get_args(ApprovalEvent), lambda _, __: []),
         ApprovalRequested: lambda event, _: unchanged.names_in(event.command),
         **dict.fromkeys(get_args(OrderEvent), standing_order.tags_of),
@@ -264,6 +267,9 @@ def _upcast(name: str, version: int, data: bytes) -> Event:
     known = _TYPES.get(name)
     if known is None or version > known[1]:
         msg = f"event {name} version {version} is unknown: the log is newer than this program"
+        raise UnknownEvent(msg)
+    if version < 1:
+        msg = f"event {name} has no version {version}: versions begin at 1"
         raise UnknownEvent(msg)
     kind, current = known
     fields = msgspec.json.decode(data, type=dict[str, Any])

@@ -15,6 +15,7 @@ from typing import Any, get_args
 import msgspec
 
 from ledger_core import (
+    access_role,
     account_limits,
     approval_policies,
     approvals,
@@ -24,6 +25,7 @@ from ledger_core import (
     standing_order,
     template,
 )
+from ledger_core.access_role import AccessRole, RoleRetired, RoleSet
 from ledger_core.account_limits import LimitChange, LimitChangeScheduled
 from ledger_core.accounts import GroupMemberAdded, GroupMemberRemoved, LimitSet
 from ledger_core.approval_policies import ApprovalPolicySet, ApprovalsUsed, Policy
@@ -126,6 +128,14 @@ KEEPERS: Mapping[str, Keeper] = MappingProxyType(
                 events=(TemplateDefined, TemplateRetired),
                 ids=template.ids,
                 evolve=template.evolve,
+            ),
+            Keeper(
+                kind=access_role.KIND,
+                state=AccessRole,
+                events=(RoleSet, RoleRetired),
+                ids=access_role.ids,
+                evolve=access_role.evolve,
+                resident=True,
             ),
         )
     }

@@ -17,6 +17,7 @@ import psycopg
 from ledger_core import four_eyes, loading, log
 from ledger_core.appending import STATEMENT_EVENTS_MAX, Appending, HeadMoved
 from ledger_core.approvals import ApproveRequest
+from ledger_core.blind_index import BlindIndex
 from ledger_core.books import Books
 from ledger_core.errors import LedgerBusy
 from ledger_core.log import Connection, Head, NewEvent
@@ -47,13 +48,15 @@ class Ledger:
         ledger_id: int,
         clock: Callable[[], datetime],
         vault: Vault,
+        index: BlindIndex | None = None,
     ) -> None:
-        """Nothing is read before the first command."""
+        """Nothing is read before the first command; without ``index`` nobody is found by name."""
         self._connect = connect
         self._connection: Connection | None = None
         self.ledger_id = ledger_id
         self._clock = clock
         self._vault = vault
+        self._index = index
         self._books = Books()
         self._is_loaded = False
         self._in_doubt: _Attempt | None = None
@@ -218,6 +221,9 @@ class Ledger:
             if forgotten is not None:
                 appending.pause()
                 self._vault.destroy_subject(connection, self.ledger_id, forgotten, item.recorded_at)
+        if transaction.profiles and self._index is not None:
+            appending.pause()
+            self._index.record(connection, self.ledger_id, transaction.profiles.values())
         if outcomes is not None:
             self._in_doubt = _Attempt(books.position, books.recorded_at, appending.last, outcomes)
         self._left_at = appending.commit(transaction.identities)

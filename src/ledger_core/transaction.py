@@ -6,13 +6,15 @@ is done here: find the first answer to a repeated key, seal personal data, make 
 needs approval, run a stored command.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
 
 from ledger_core import (
+    authority_amounts,
     commands,
     events,
     four_eyes,
@@ -24,18 +26,22 @@ from ledger_core import (
 )
 from ledger_core.appending import STREAM_EVENTS, Appending
 from ledger_core.approvals import ApprovalRequest, ApprovalRequested, ApproveRequest
+from ledger_core.authority_amounts import AmountBounds
+from ledger_core.blind_index import ProfileChange
 from ledger_core.booking import asked_of
 from ledger_core.books import Books, Caller, Event, Wants
 from ledger_core.commands import Command, DecidedCommand, RequestApproval
 from ledger_core.customers import (
     PERSONAL_FIELDS,
     ChangeProfile,
+    CustomerErased,
     CustomerProfileChanged,
     CustomerRegistered,
     RegisterCustomer,
     Sealed,
     check_profile_change,
     check_registration,
+    customer_id_at,
 )
 from ledger_core.errors import (
     ApprovalNeeded,
@@ -64,6 +70,8 @@ from ledger_core.vault import KeyDestroyedError, Vault
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
+    from ledger_core.commands import ApprovableCommand
+
 SYSTEM_ACTOR = "ledger"
 """On whose behalf the ledger itself acts: what fell due."""
 
@@ -77,6 +85,8 @@ _UNRECORDED = (
     LedgerBusy,
 )
 
+_NO_CHANGES: Mapping[int, ProfileChange] = MappingProxyType({})
+
 Mode = Literal["each", "stop_on_error", "atomic"]
 Status = Literal["recorded", "replayed", "unchanged", "refused", "pending_approval"]
 
@@ -89,6 +99,7 @@ class Submission(msgspec.Struct, frozen=True):
     ``person`` who that is where several actors are one person, and ``permissions`` what that
     person may approve. A ``dry_run`` is answered alike, and nothing of it is recorded. With
     ``if_match`` there is one command, on one account, which must have one of these versions.
+    ``amount_max`` bounds how much one command may move; ``None``: nothing does.
     """
 
     commands: Sequence[Command]
@@ -98,6 +109,7 @@ class Submission(msgspec.Struct, frozen=True):
     permissions: frozenset[str] = frozenset()
     dry_run: bool = False
     if_match: tuple[int, ...] | None = None
+    amount_max: AmountBounds | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -136,12 +148,15 @@ class Transaction:
         self._vault = vault
         self._refusals = refusals
         self._appending = appending
+        self._amount_max: AmountBounds | None = None
         # Decided, and not handed on yet.
         self._appends: list[NewEvent] = []
         self.identities: list[Identity] = []
         # Key -> the event it already led to, in the log or in this transaction.
         self.known: dict[str, events.Recorded | Outcome] = {}
         self.decided: dict[int, events.Recorded] = {}
+        # Position -> what its event changed of a person, for the index; in clear, until the commit.
+        self.profiles: dict[int, ProfileChange] = {}
         # The ciphers of persons whose profiles are about to be changed.
         self._ciphers: dict[str, AESGCMSIV] = {}
 
@@ -189,6 +204,7 @@ class Transaction:
         """Decide the commands of one caller."""
         actor = submission.actor
         self._books.caller = Caller(actor, submission.person or actor, submission.permissions)
+        self._amount_max = submission.amount_max
         decide = self._decide_all if submission.if_match is None else self._decide_matching
         if not submission.dry_run:
             return decide(submission)
@@ -237,7 +253,7 @@ class Transaction:
             if is_final and len(self._appends) >= STREAM_EVENTS:
                 self.hand_on()
             command = commands[index]
-            if type(command) is Transfer:
+            if type(command) is Transfer and self._amount_max is None:
                 some = commands[index : index + STREAM_EVENTS]
                 plain = self._plain(some, actor, is_final=is_final)
                 if plain:
@@ -278,6 +294,7 @@ class Transaction:
         last = self._books.position
         self.known = {key: item for key, item in self.known.items() if item.position <= last}
         self.decided = {at: item for at, item in self.decided.items() if at <= last}
+        self.profiles = {at: item for at, item in self.profiles.items() if at <= last}
 
     def _plain(self, commands: Sequence[Command], actor: str, *, is_final: bool) -> list[Outcome]:
         """Decide and record transfers that nothing is special about, up to the first other command.
@@ -330,11 +347,9 @@ class Transaction:
             if first is not None:
                 return self._same_identity(command, first)
             decided = self._decide(command, approved)
-            if approved is not None:
-                four_eyes.require_as_approved(books, approved, decided)
+            request = self._held_up(command, decided, approved)
         except LedgerError as error:
             return self._refused(error)
-        request = None if approved else four_eyes.held_up(books, command, decided)
         if request is not None:
             key = four_eyes.request_key(command.key)
             position = self._record(request, key, actor)
@@ -350,8 +365,33 @@ class Transaction:
             self._record(event, key if index == last else None, actor)
         position = books.position
         recorded = events.Recorded(position, books.recorded_at, decided[last])
+        self.profiles |= _profile_changes(command, recorded)
         self.known[key] = recorded
         return _told(status, recorded)
+
+    def _held_up(
+        self,
+        command: DecidedCommand,
+        decided: tuple[Event, ...],
+        approved: ApprovalRequest | None,
+    ) -> ApprovalRequested | None:
+        """The request that the command becomes, where policies hold it up.
+
+        Raises:
+            AmountAboveAuthority: it moves more than the caller may by one command.
+            VersionConflict: it does not come to what was approved.
+        """
+        if approved is not None:
+            four_eyes.require_as_approved(self._books, approved, decided)
+            return None
+        bounds = self._amount_max
+        if bounds is not None:
+            authority_amounts.require_within(self._books, command, decided, bounds)
+        request = four_eyes.held_up(self._books, command, decided)
+        if request is not None and bounds is not None:
+            waiting = cast("ApprovableCommand", command)
+            authority_amounts.require_later_within(self._books, waiting, bounds)
+        return request
 
     def _run_order(self, command: RunOrder, actor: str) -> Outcome:
         """Run one occurrence of a standing order, unless that was done before."""
@@ -535,6 +575,22 @@ def _without_undone(error: LedgerError, position: int) -> LedgerError:
     if isinstance(seen, int) and seen > position:
         error.seen = {name: value for name, value in error.seen.items() if name != "position"}
     return error
+
+
+def _profile_changes(command: Command, recorded: events.Recorded) -> Mapping[int, ProfileChange]:
+    """By its position, what the command's event changed of a person, as the command gave it."""
+    given: Mapping[str, str | None] = {}
+    match recorded.event, command:
+        case CustomerRegistered() as event, RegisterCustomer(profile=profile):
+            customer_id, given = customer_id_at(event, recorded.position), profile
+        case CustomerProfileChanged(customer_id=customer_id), ChangeProfile(changes=changes):
+            given = changes
+        case CustomerErased(customer_id=customer_id), _:
+            return {recorded.position: ProfileChange(customer_id, is_erased=True)}
+        case _:
+            return _NO_CHANGES
+    personal = {name: text for name, text in given.items() if name in PERSONAL_FIELDS}
+    return {recorded.position: ProfileChange(customer_id, personal)}
 
 
 def _told(status: Status, recorded: events.Recorded | Outcome) -> Outcome:

@@ -192,6 +192,25 @@ def account_with_holders(
     )
 
 
+def profiles(
+    conn: sqlalchemy.Connection,
+    ledger_id: int,
+    customer_ids: list[str],
+    *,
+    as_of: AsOf = NOW,
+) -> Page[Profile, str]:
+    """The profiles of those of the customers who were registered by then, by customer id.
+
+    Raises:
+        LedgerNotFound: no such ledger.
+        PositionAhead: that position is not projected yet.
+    """
+    reading = resolve(conn, ledger_id, as_of, "customer_360", "event_tags")
+    found = profiles_of_ids(conn, ledger_id, reading, customer_ids)
+    in_order = tuple(sorted(found, key=lambda item: item.customer_id))
+    return Page(in_order, None, reading.position, reading.recorded_at)
+
+
 def _profile(
     conn: sqlalchemy.Connection, ledger_id: int, reading: Reading, customer_id: str
 ) -> Profile:

@@ -3,7 +3,8 @@
 Made from the log alone, with the same fold that keeps the live views, into tables of the same
 names and columns, which any SQL tool can query. Built under a provisional name and renamed at the
 end, so that a schema of the name asked for is whole or not there. The live views and the log are
-only read: tables are made by whoever owns the database, and filled in the projectors' role.
+only read: tables are made in the role ``ledger_replayer``, which owns nothing but replays, and
+filled in the projectors' role.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ INFO = "replay_info"
 _MADE_BY = "made by ledger replay"
 _BUILDING = "__building"
 _KEPT_FOR_OTHERS = ("information_schema", "public")
-_OURS = ("ledger", "views", "keystore", "audit")
+_OURS = ("ledger", "views", "keystore", "audit", "analytics", "alarms")
 _TABLES = tuple(str(table.name) for table in metadata.sorted_tables)
 
 Progress = Callable[[int, int], None]
@@ -76,7 +77,7 @@ def replay_into(
     made_at: datetime,
     progress: Progress | None = None,
 ) -> Replay:
-    """Make the schema. ``owner`` may create schemas, ``projector`` is in the projectors' role.
+    """Make the schema. ``owner`` is in the role of replays, ``projector`` in the projectors'.
 
     Raises:
         LedgerNotFound: no such ledger.
@@ -170,7 +171,9 @@ def _require_name(connection: Connection, schema: str) -> None:
             " a letter first, and no word of SQL."
         )
         raise ReplayRefused(msg)
-    if schema in _OURS + _KEPT_FOR_OTHERS or schema.startswith("pg_"):
+    # A schema of a role's name comes before all others where that role names a table.
+    role = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (schema,)).rowcount
+    if schema in _OURS + _KEPT_FOR_OTHERS or schema.startswith("pg_") or role:
         msg = f"The schema {schema} is not one that a replay may touch."
         raise ReplayRefused(msg)
     if schema.endswith(_BUILDING):

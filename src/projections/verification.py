@@ -18,7 +18,7 @@ import psycopg
 from ledger_core import merkle
 from ledger_core.errors import LedgerNotFound
 from ledger_core.log import Connection
-from projections import access_verification, runner, sealing
+from projections import access_verification, alarm_verification, runner, sealing
 from projections.comparing import compare_table
 from projections.findings import END, Finding, Findings, compare_texts, merged
 from projections.folding import Batch, HeldLine, Line
@@ -126,6 +126,7 @@ def _verified(  # noqa: PLR0913, PLR0917 - what both ways of verifying have
         verification = _Verification(connection, ledger_id, findings, reached)
         order = verification.order()
         verification.accesses = access_verification.check(connection, ledger_id, findings)
+        alarm_verification.check(connection, ledger_id, findings)
         if order.head < beside_from:
             sealed = sealing.check(connection, order)
             verification.run(progress)

@@ -19,13 +19,13 @@ from benchmarks import adapters, load, rivals, sizes, workloads
 FOLDER = Path(ours.__file__).parent
 
 
-def test_plain_sql_is_driven_and_balances(database_url: str) -> None:
+def test_plain_sql_is_driven_and_balances(owner_url: str) -> None:
     """The stand-in ledger does the work: every transfer has two entries, and they come to zero."""
-    table = rivals.drive(FOLDER / "plain_sql.py", database_url, sizes.SMOKE)
+    table = rivals.drive(FOLDER / "plain_sql.py", owner_url, sizes.SMOKE)
     rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
     assert [row.split("|")[1].strip() for row in rows][-1] == "balance"
     assert all(row.split("|")[-2].strip() == "0" for row in rows)
-    with psycopg.connect(database_url) as connection:
+    with psycopg.connect(owner_url) as connection:
         found = connection.execute(
             "SELECT (SELECT count(*) FROM plain.transfers), count(*), sum(amount)"
             " FROM plain.entries"

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 
+from tests.docs import dependencies
+
 from api.problems import STATUS_OF, Kind
 from ledger_core import commands, errors
 from projections.reading import PositionAhead
@@ -57,7 +59,10 @@ def refusals() -> str:
     return "\n".join(lines) + "\n"
 
 
-TABLES: Mapping[str, Callable[[], str]] = {"docs/refusals.md": refusals}
+TABLES: Mapping[str, Callable[[], str]] = {
+    "docs/dependencies.md": dependencies.table,
+    "docs/refusals.md": refusals,
+}
 
 
 def with_table(page: str, table: str) -> str:

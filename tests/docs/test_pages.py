@@ -13,7 +13,7 @@ README: tuple[tuple[str, ...], ...] = (
     ('"recorded"', "JournalEntryPosted", "position"),
     ("Lunch", '"1250"'),
     ('"value_date"', "alice-current"),
-    ("bank:counter:EUR", "closing balance", "Alice Example", "Total"),
+    ("bank:counter:EUR", "closing balance", "A*** E***", "Total"),
     ("All agree",),
     ("3 lines: 3 recorded, 0 replayed", "3 lines: 0 recorded, 3 replayed"),
     ("2 entries", '"net": "640.00"', '"net": "3.00"'),
@@ -25,7 +25,7 @@ API: tuple[tuple[str, ...], ...] = (
     ("dempotency-replayed: true", "idempotency_conflict", '"amount"', "account_blocked"),
     ('"rent-may"', '"recorded":2'),
     ('"posted_minor":"5700"', '"position":20', "totals"),
-    ('"next"', '"CustomerRegistered"', "structuring", "Alice Example"),
+    ('"next"', '"CustomerRegistered"', "structuring", "A*** E***"),
 )
 CLI: tuple[tuple[str, ...], ...] = (
     ("1 entries", "Assets:Wallet [CHF]", "-210.00", "Import:Conversion"),
@@ -148,11 +148,30 @@ SELF_AUDIT: tuple[tuple[str, ...], ...] = (
     ("ledger-audit/1", "PROVEN"),
 )
 ERASURE: tuple[tuple[str, ...], ...] = (
-    ('"CustomerRegistered"', "Petra Forgotten", '"erased":false'),
+    ('"CustomerRegistered"', "P*** F***", '"erased":false'),
     ('"CustomerErased"', '"profile":null', '"posted_minor":"12300"', "All agree"),
     ("Nobody can be read from this backup.",),
-    ("refused: a server is running",),
-    ("0 keys destroyed",),
+    ("are wrapped by a new key-encryption key",),
+    ("0 keys destroyed", "0 tokens"),
+)
+WRAPPING_KEYS: tuple[tuple[str, ...], ...] = (
+    ("are wrapped by a new key-encryption key; the old one is gone", '"keys":', "All agree"),
+)
+DATABASE_ROLES: tuple[tuple[str, ...], ...] = (
+    (
+        "I am ledger_program",
+        "accounts: True",
+        "refused: permission denied for table events",
+        "refused: permission denied for schema public",
+    ),
+    ("EUR 2 ", "denied for schema views", "denied for schema ledger", "denied for schema keystore"),
+)
+PRIVACY: tuple[tuple[str, ...], ...] = (
+    ('"CustomerRegistered"',),
+    ("G*** S***", "***99", "***T478", "Greta Sample"),
+    ("C01X00T478", "reason_required", '"forbidden"', "Greta Sample", "unmask_customer"),
+    ('"customers":[{"customer_id":"greta"', '"customers":[]', '"forbidden"', "greta  G*** S***"),
+    ("0 tokens", "customers"),
 )
 AUDITORS: tuple[tuple[str, ...], ...] = (
     ("ledger-core.invalid/main",),
@@ -199,6 +218,50 @@ ACCOUNTS: tuple[tuple[str, ...], ...] = (
     ('"net_minor":"-20000"', '"accounts":2', '"net_minor":"0"'),
     ('"unrealised":"-4.15"', "rate_missing", '"currency":"USD"'),
 )
+ACCESS_CONTROL: tuple[tuple[str, ...], ...] = (
+    ('"name":"security"', '"permission":"accesses.read"', "analyst  active  default"),
+    ('"RoleSet"', '"JournalEntryPosted"', '"amount_max_minor":"50000"', '"forbidden"'),
+    ('"beyond_own_authority"',),
+    ('"status":403', '"subjects":["account:alice-current"]', '"forbidden"'),
+)
+ALARMS: tuple[tuple[str, ...], ...] = (
+    ("RiskRuleSet", "403\n403\n403", '"rule":"denied_reads"', '"threshold":3', '"open"'),
+    ("reason_required", '"status":"acknowledged"', "alarm_denied_reads_", "acknowledged by key:"),
+)
+LIMITS_OF_USE: tuple[tuple[str, ...], ...] = (("",),)
+STAFF: tuple[tuple[str, ...], ...] = (
+    ("t-1001  admin  -  first password",),
+    (
+        '"to_do":["password","second_factor"]',
+        '"forbidden"',
+        '"done":true',
+        '{"recovery_codes":',
+        '"to_do":[]',
+        '{"position":',
+    ),
+    ("log_in_refused", '"person":"t-1001"'),
+    (
+        '"person_id":"t-2002"',
+        '"password":"…"',
+        "proof_refused",
+        '{"staff":[{"person_id":"t-1001"',
+        "create_staff  person:t-2002 role:teller",
+        "disable_staff",
+    ),
+)
+AUTHENTICATION: tuple[tuple[str, ...], ...] = (
+    ('{"position":', '"code":"forbidden"'),
+    ('"status":"ending"', '"revoked_at"', '"code":"unauthenticated"', "counter 3"),
+    ("person:p-17 in the ledger main, roles teller", "Refused: it has expired", "exit code 1"),
+)
+DEPLOYMENT: tuple[tuple[str, ...], ...] = (
+    (
+        "600 DATA/keys/",
+        "without a key: 401",
+        "no secret in the list of processes",
+        "All agree",
+    ),
+)
 PATH = 'export PATH="$PWD/.venv/bin:$PATH"'
 
 
@@ -228,10 +291,19 @@ def test_the_readme_begins_with_one_command() -> None:
         ("docs/time-travel.md", TIME_TRAVEL),
         ("docs/self-audit.md", SELF_AUDIT),
         ("docs/erasure.md", ERASURE),
+        ("docs/keys.md", WRAPPING_KEYS),
+        ("docs/database-roles.md", DATABASE_ROLES),
+        ("docs/privacy.md", PRIVACY),
         ("docs/auditors.md", AUDITORS),
         ("docs/proofs.md", PROOFS),
         ("docs/formats.md", FORMATS),
         ("docs/access-log.md", ACCESS_LOG),
+        ("docs/deployment.md", DEPLOYMENT),
+        ("docs/authentication.md", AUTHENTICATION),
+        ("docs/staff.md", STAFF),
+        ("docs/access-control.md", ACCESS_CONTROL),
+        ("docs/alarms.md", ALARMS),
+        ("docs/limits-of-use.md", LIMITS_OF_USE),
     ],
 )
 def test_every_block_does_what_its_page_says(

@@ -11,8 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
-from sqlalchemy import make_url
 from starlette.testclient import TestClient
+from tests import databases, leaks
 from tests.http.bank import Bank
 from tests.http.timed import Clock
 
@@ -39,15 +39,17 @@ def shared_runtime(
     template_database: str,
     worker_id: str,
     tmp_path_factory: pytest.TempPathFactory,
+    leak_watch: leaks.Watch,
 ) -> Iterator[Runtime]:
     """The program's resources over a database that tests share, each with its own ledger."""
     name = f"{template_database}_http_{worker_id}"
-    clone = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-    _execute(server_url, clone.format(sql.Identifier(name), sql.Identifier(template_database)))
-    url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    owner_url = databases.clone(server_url, template_database, name)
+    url = databases.program_of(owner_url)
     with Runtime(settings_of(url, tmp_path_factory.mktemp("http"))) as runtime:
         yield runtime
+    found = leaks.search_database(databases.superuser_of(owner_url), leak_watch.run_values)
     _execute(server_url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    leaks.require_none(found)
 
 
 @pytest.fixture(scope="session")

@@ -64,6 +64,7 @@ ADDRESS = {
     "withdraw_request": "/v1/approvals/move-office/withdraw",
     "post_template": "/v1/templates/account-fee/entries",
     "retire_template": "/v1/templates/account-fee/retire",
+    "retire_role": "/v1/roles/reader/retire",
 }
 CHANGED: dict[str, Json] = {
     "open_account": {"account_id": "anna-savings"},

@@ -18,11 +18,11 @@ from tests.strategies import CURRENCIES, account_types, ids, one_line_text
 from api import balance_reads
 from api.accesses import Recorder
 from api.balance_reads import BalanceReads, BalanceText
+from api.callers import Caller
 from api.context import Context
 from api.direct_views import DirectViews, find
 from api.edge import Direct, Edge, Trace, failure_response
 from api.exchange import Headers
-from api.key_ring import Caller
 from api.wire import Receive, Scope, Send
 from ledger_core.access_log import NewAccess
 from ledger_core.log import Connection

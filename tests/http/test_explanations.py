@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from tests.http.bank import Bank, Json
 
+from ledger_core.risk_rules import DEFAULTS
+
 
 @pytest.fixture
 def busy(bank: Bank) -> Bank:
@@ -81,7 +83,7 @@ def test_risk_rules_are_read_as_they_stood(bank: Bank) -> None:
     }
     before = _document(bank, "/v1/risk-rules", as_of_position=position - 1)["risk_rules"]
     assert {item["since_position"] for item in before} == {0}
-    assert len(before) == len(now) == 5
+    assert len(before) == len(now) == len(DEFAULTS)
 
 
 def test_what_changed_is_told_page_by_page(busy: Bank) -> None:

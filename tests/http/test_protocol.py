@@ -20,6 +20,9 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from api.app import create_app
 from api.protocol import BODY_BYTES_MAX, Protocol
 from api.runtime import Runtime
+from ledger_core import access_log
+from ledger_core.access_log import StoredAccess
+from ledger_core.access_roles import SetRole
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -109,6 +112,41 @@ def served(shared_runtime: Runtime) -> Iterator[Served]:
         yield Served(bank, port)
     server.should_exit = True
     thread.join()
+
+
+def test_a_denied_command_is_recorded_whichever_way_it_goes(served: Served) -> None:
+    """One access, with its status, its reason and whom it was about, durable when it is told."""
+    reason = ("Ledger-Reason", "case 7")
+    served.bank.runtime.execute(
+        served.bank.ledger_id,
+        [SetRole(key="c", name="clerk", permissions=("movements.post",), amount_max={"EUR": "5"})],
+        "cli",
+    )
+    served.bank.keys["clerk"] = served.bank.runtime.create_key(
+        served.bank.ledger_id, "clerk", "a clerk"
+    )
+    served.bank.catch_up()
+    for role, amount, about in (("reader", "1", []), ("clerk", "6", ["account:a", "account:b"])):
+        text = served.text(_body(key=f"denied-{role}", amount=amount), *_JSON, reason, role=role)
+        served.ask(text)
+        for more in ((), _UNUSUAL):
+            way = Counting.short if not more else Counting.usual
+            before = len(_accesses(served.bank))
+            text = served.text(
+                _body(key=f"denied-{role}", amount=amount), *_JSON, reason, *more, role=role
+            )
+            answer = served.ask(text)[0]
+            assert b"403" in answer.split(b"\r\n")[0]
+            (access,) = _accesses(served.bank)[before:]
+            assert (access.operation, access.status, access.reason) == ("transfer", 403, "case 7")
+            assert list(access.subjects) == about
+            assert (Counting.short if not more else Counting.usual) == way + 1
+
+
+def _accesses(bank: Bank) -> list[StoredAccess]:
+    """The access log of the bank's ledger."""
+    with bank.runtime.connect("ledger_reader") as connection:
+        return access_log.read_after(connection, bank.ledger_id, 0)
 
 
 def _answers(connection: socket.socket, count: int) -> list[bytes]:

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
-from sqlalchemy import make_url
 from starlette.testclient import TestClient
+from tests import databases
 from tests.http.bank import Bank, Json
 from tests.http.conftest import settings_of
 from tests.http.timed import Clock
@@ -91,19 +91,26 @@ ASKED: Mapping[str, list[dict[str, str]]] = {
     "/v1/approval-policies": _paged,
     "/v1/approval-policies/{approval_policy}": [{}],
 }
-# These take no moment: one event, what is proven about the log itself, and what names two moments.
+# These take no moment: one event, what is proven about the log itself, what names two moments, and
+# who may do what now.
 OF_NO_MOMENT = frozenset({"/v1/events/{}", "/v1/diff", "/v1/info"})
 OF_THE_LOG = frozenset(
     {
         "accesses",
+        "alarms",
         "audits",
         "checkpoint",
         "checkpoints",
         "evidence",
         "export",
         "keys",
+        "permissions",
+        "personal",
         "proofs",
         "receipt",
+        "roles",
+        "sessions",
+        "staff",
         "tlog",
     }
 )
@@ -147,7 +154,7 @@ class Stopped:
         self.clock = Clock()
         self._stack = ExitStack()
         self.runtime = self._stack.enter_context(
-            Runtime(settings_of(url, folder), now=self.clock.now)
+            Runtime(settings_of(databases.program_of(url), folder), now=self.clock.now)
         )
         self.client = self._stack.enter_context(TestClient(create_app(self.runtime)))
 
@@ -203,12 +210,9 @@ def _copy(
 def stopped(server_url: str, template_database: str, tmp_path: Path) -> Iterator[Stopped]:
     """Another database, and the program on it."""
     name = f"{template_database}_stopped_{next(_numbers)}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        clone = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        connection.execute(clone.format(sql.Identifier(name), sql.Identifier(template_database)))
+    url = databases.clone(server_url, template_database, name)
     folder = tmp_path / "stopped"
     folder.mkdir()
-    url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
     made = Stopped(url, folder)
     yield made
     made.close()

@@ -104,17 +104,18 @@ def test_the_trial_balance_ties(busy: Bank) -> None:
 
 
 def test_a_customer_is_shown_in_one_read(busy: Bank) -> None:
-    """Profile in clear, accounts with roles and balances, activity, flags."""
+    """Profile as the role sees it, accounts with roles and balances, activity, flags."""
     _deposit(busy, "2000000", value_date="2024-02-16")
     document = busy.get("/v1/customers/anna", recent=2).json()
-    assert document["profile"] == {"name": "Anna Weber"}
+    assert document["profile"] == {"name": "A*** W***"}
+    assert busy.get("/v1/customers/anna", role="teller").json()["profile"] == {"name": "Anna Weber"}
     (account,) = document["accounts"]
     assert (account["roles"], account["balance"]["posted_minor"]) == (["owner"], "2099400")
     assert [item["amount_minor"] for item in document["recent"]] == ["2000000", "300"]
     assert [flag["rule"] for flag in document["flags"]] == ["large_movement"]
     listed = busy.get("/v1/customers").json()["customers"]
     assert [(item["customer_id"], item["profile"]) for item in listed] == [
-        ("anna", {"name": "Anna Weber"})
+        ("anna", {"name": "A*** W***"})
     ]
 
 

@@ -100,7 +100,9 @@ def test_every_view_answers_in_json(run: Run) -> None:
     trial = answer(run("trial-balance", "--json"))
     assert trial["totals"][0]["debit_minor"] == trial["totals"][0]["credit_minor"] == "1250"
     customer = answer(run("customer", "C", "--json"))
-    assert customer["profile"] == {"name": "Zoë"}
+    assert (customer["profile"], customer["masked"]) == ({"name": "Z***"}, ["name"])
+    unmasked = answer(run("customer", "C", "--json", "--unmask", "--reason", "case 7"))
+    assert (unmasked["profile"], unmasked["masked"]) == ({"name": "Zoë"}, [])
     assert customer["accounts"][0]["balance"]["posted_minor"] == "1250"
     assert answer(run("verify", "--json"))["ok"] is True
     assert all(report["swapped"] for report in answer(run("rebuild", "all", "--json")))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from api.bulk import ImportRefused
-from api.import_journal import NO_COMMODITY, import_journal
+from api.import_journal import NO_COMMODITY, Payees, import_journal
 from api.output import all_pages
 from api.runtime import Runtime
 from ledger_core import log
@@ -26,14 +26,16 @@ EXACT_MIN = 470
 def imported(runtime: Runtime, tmp_path: Path) -> Callable[..., Any]:
     """Import a journal's text into a ledger; the report."""
 
-    def run(text: str, ledger: str = "main", name: str = "test.journal") -> Any:  # noqa: ANN401
+    def run(
+        text: str, ledger: str = "main", name: str = "test.journal", payees: Payees = "keep"
+    ) -> Any:  # noqa: ANN401
         """Write the file, bring the views forward, import."""
         file = tmp_path / name
         file.write_text(text, encoding="utf-8")
         ledger_id = runtime.create_ledger(ledger)
         with runtime.connect("ledger_projector") as connection:
             runner.catch_up(connection, ledger_id)
-        return import_journal(runtime, ledger_id, file, "test", today=TODAY)
+        return import_journal(runtime, ledger_id, file, "test", today=TODAY, payees=payees)
 
     return run
 
@@ -104,6 +106,31 @@ def test_a_journal_that_grew_adds_only_what_is_new(
     imported(GROCERIES)
     imported(GROCERIES + coffee + coffee)
     assert nets(runtime)["Expenses:Coffee", "EUR/3"] == Decimal(4)
+
+
+def test_payees_can_be_left_out(runtime: Runtime, imported: Callable[..., Any]) -> None:
+    """Then nothing of them is stored: the log is that of a journal with other payees."""
+    text = "2026-03-01 * {}\n    Assets:Cash  5 EUR\n    Income:Gifts\n"
+    for ledger, payee in (("one", "Aunt Quirina"), ("two", "Uncle Balthasar")):
+        report = imported(text.format(payee), ledger, payees="drop")
+        assert (report.entries, report.recorded) == (1, 3)
+        assert imported(text.format(payee), ledger, payees="drop").recorded == 0
+    one, two = (_written(runtime, ledger) for ledger in ("one", "two"))
+    assert one == two
+    assert not any("Aunt" in str(row) for row in one)
+    imported(text.format("Aunt Quirina"), "three")
+    assert any("Aunt Quirina" in str(row) for row in _written(runtime, "three"))
+
+
+def _written(runtime: Runtime, ledger: str) -> list[tuple[Any, ...]]:
+    """What the log holds, but for its times."""
+    with runtime.connect("ledger_reader") as connection:
+        rows = connection.execute(
+            "SELECT position, type, tags, command_key, data::text FROM ledger.events"
+            " WHERE ledger_id = %s ORDER BY position",
+            (runtime.ledger_id(ledger),),
+        )
+        return rows.fetchall()
 
 
 def test_what_cannot_be_read_leaves_nothing(runtime: Runtime, imported: Callable[..., Any]) -> None:

@@ -7,11 +7,13 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
+from tests import databases
 from tests.strategies import START
 
 from ledger_core import database, events, log
 from ledger_core.books import Books, Event
 from ledger_core.commands import Command
+from ledger_core.key_provider import Ring
 from ledger_core.ledger import Ledger, Mode, Outcome, Submission
 from ledger_core.log import Connection, StoredEvent
 from ledger_core.vault import Vault
@@ -29,7 +31,7 @@ class World:
         self.now = START
         self.tick = timedelta(seconds=1)
         self._stack = ExitStack()
-        self.vault = Vault(KEY_ENCRYPTION_KEY, "test", os.urandom)
+        self.vault = Vault(Ring([KEY_ENCRYPTION_KEY]), os.urandom)
         self.writer = self.connect()
         self.ledger_id = log.create_ledger(self.writer, name, START)
         self.projector = self.connect("ledger_projector")
@@ -53,6 +55,11 @@ class World:
         """A clock that moves a tick a reading: a second, unless the test says otherwise."""
         self.now += self.tick
         return self.now
+
+    @property
+    def owner_url(self) -> str:
+        """URL of the database for who owns its tables."""
+        return databases.owner_of(self.url)
 
     def connect(self, role: database.Role = "ledger_writer") -> Connection:
         """Open a connection in a role of the program's."""

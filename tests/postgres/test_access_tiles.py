@@ -49,7 +49,7 @@ def found(world: World) -> list[tuple[str, str, int | None]]:
 @contextmanager
 def damaged(world: World, statement: str) -> Iterator[None]:
     """The tiles after a statement, which is undone."""
-    with psycopg.connect(world.url, autocommit=True) as owner:
+    with psycopg.connect(world.owner_url, autocommit=True) as owner:
         owner.execute("CREATE TEMP TABLE kept AS TABLE audit.tiles")
         assert owner.execute(statement.encode()).rowcount > 0
         yield
@@ -72,7 +72,7 @@ def test_untouched_tiles_are_as_they_should_be(world: World, count: int) -> None
 def test_a_change_of_any_column_of_any_tile_is_found(world: World) -> None:
     """Of each tile before the last; the last may be as if it was not there yet."""
     read(world, 3 * TILE + 10)
-    with psycopg.connect(world.url) as owner:
+    with psycopg.connect(world.owner_url) as owner:
         columns = owner.execute(
             "SELECT column_name FROM information_schema.columns"
             " WHERE table_schema = 'audit' AND table_name = 'tiles'"
@@ -122,7 +122,7 @@ def test_tiles_of_the_second_level_are_checked(world: World) -> None:
 def test_an_altered_access_is_one_finding(world: World) -> None:
     """The tiles over it are as they were sealed: it is the access that is at fault."""
     read(world, 2 * TILE + 10)
-    with psycopg.connect(world.url, autocommit=True) as owner:
+    with psycopg.connect(world.owner_url, autocommit=True) as owner:
         owner.execute("UPDATE audit.accesses SET reason = 'none' WHERE number = 5")
     kinds = [kind for kind, _, _ in found(world)]
     assert kinds == ["access", "access_tree"]

@@ -14,7 +14,13 @@ from ledger_core.database import Role
 ROLES: tuple[Role, ...] = get_args(Role)
 
 HISTORY = ("ledger.events", "ledger.identities", "ledger.ledgers")
-KEPT = (*HISTORY, "ledger.heads", "keystore.subject_keys", "keystore.api_keys")
+KEPT = (
+    *HISTORY,
+    "ledger.heads",
+    "keystore.subject_keys",
+    "keystore.api_keys",
+    "keystore.wrapping_keys",
+)
 
 UPSERT = """
     INSERT INTO ledger.events SELECT * FROM ledger.events WHERE position = 1
@@ -46,6 +52,8 @@ FOR_NOBODY = [
     "UPDATE ledger.heads SET ledger_id = 2",
     "UPDATE keystore.subject_keys SET subject = 'other'",
     "UPDATE keystore.subject_keys SET created_at = now()",
+    "UPDATE keystore.wrapping_keys SET key_id = 'other'",
+    "UPDATE keystore.wrapping_keys SET first_used_at = now()",
     "UPDATE keystore.api_keys SET secret_hash = '\\x00'",
     "UPDATE keystore.api_keys SET role = 'admin'",
     "UPDATE keystore.api_keys SET expires_at = NULL",
@@ -115,13 +123,14 @@ def test_only_the_writer_appends(world: World, role: Role) -> None:
     assert _state(world) == before
 
 
-def test_a_projector_sees_no_keys(world: World) -> None:
-    """What personal data is sealed with is none of the projector's business."""
+@pytest.mark.parametrize("role", ["ledger_projector", "ledger_replayer"])
+def test_a_projector_sees_no_keys(world: World, role: Role) -> None:
+    """What personal data is sealed with is no business of who folds events."""
     statements = ["SELECT * FROM keystore.subject_keys", "SELECT * FROM keystore.api_keys"]
-    assert _refused(world, "ledger_projector", statements) == statements
+    assert _refused(world, role, statements) == statements
 
 
-@pytest.mark.parametrize("role", ["ledger_writer", "ledger_reader"])
+@pytest.mark.parametrize("role", ["ledger_writer", "ledger_reader", "ledger_replayer"])
 def test_only_projectors_write_views(world: World, role: Role) -> None:
     """A view that somebody else could write would not be a fold of the log."""
     statements = [

@@ -1,5 +1,6 @@
 """The embedded PostgreSQL: made once, shared, safe against crashes, and root given up."""
 
+import json
 import os
 import pwd
 import shutil
@@ -11,12 +12,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import psycopg
 import pytest
 
 from api import embedded_postgres
-from api.embedded_postgres import EmbeddedPostgresError
+from api.embedded_postgres import EmbeddedPostgresError, Login
 
 FAST = {"fsync": "off", "shared_buffers": "16MB"}
 GENTLE = {"shared_buffers": "16MB"}
@@ -67,9 +69,11 @@ def _one(url: str, query: str) -> object:
 
 def test_first_use_makes_a_cluster_with_our_database(data_dir: Path) -> None:
     """A new folder becomes a server whose role ``ledger`` owns the database and is no superuser."""
-    url = embedded_postgres.ensure_running(data_dir, settings=FAST).url()
+    url = embedded_postgres.ensure_running(data_dir, settings=FAST).url(login="owner")
     assert _one(url, "SELECT current_user || '@' || current_database()") == "ledger@ledger"
     assert _one(url, "SELECT rolsuper FROM pg_roles WHERE rolname = 'ledger'") is False
+    owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'ledger'"
+    assert _one(url, owner) == "ledger"
     assert _one(url, "SHOW data_checksums") == "on"
     assert _one(url, "SHOW wal_level") == "logical"
     locale = "SELECT concat(datlocprovider, datlocale) FROM pg_database WHERE datname = 'ledger'"
@@ -100,14 +104,14 @@ def test_a_running_server_is_shared(data_dir: Path) -> None:
 def test_data_port_and_passwords_outlive_a_restart(data_dir: Path) -> None:
     """Stopping says whether a server ran; the next start finds all as it was."""
     first = embedded_postgres.ensure_running(data_dir, settings=FAST)
-    with psycopg.connect(first.url()) as conn:
+    with psycopg.connect(first.url(login="owner")) as conn:
         conn.execute("CREATE TABLE kept AS SELECT 42 AS value")
     assert embedded_postgres.stop(data_dir) is True
     assert embedded_postgres.stop(data_dir) is False
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(first.url())
     assert embedded_postgres.ensure_running(data_dir, settings=FAST) == first
-    assert _one(first.url(), "SELECT value FROM kept") == 42
+    assert _one(first.url(login="owner"), "SELECT value FROM kept") == 42
 
 
 def test_stopping_where_nothing_ever_ran_changes_nothing(tmp_path: Path) -> None:
@@ -138,12 +142,12 @@ def test_processes_that_start_at_once_get_one_server(data_dir: Path) -> None:
     assert log.count("starting PostgreSQL") == 1
 
 
-@pytest.mark.parametrize("superuser", [False, True])
-def test_a_wrong_password_is_refused(data_dir: Path, *, superuser: bool) -> None:
+@pytest.mark.parametrize("login", get_args(Login))
+def test_a_wrong_password_is_refused(data_dir: Path, login: Login) -> None:
     """Being on the same machine is not enough to get in."""
     cluster = embedded_postgres.ensure_running(data_dir, settings=FAST)
-    url = cluster.url(superuser=superuser)
-    secret = cluster.superuser_password if superuser else cluster.password
+    url = cluster.url(login=login)
+    secret = cluster.passwords[login]
     for wrong in (url.replace(secret, "wrong"), url.replace(f":{secret}", "")):
         with pytest.raises(psycopg.OperationalError, match="password"):
             psycopg.connect(wrong)
@@ -161,13 +165,13 @@ def test_only_the_owner_reads_the_files(data_dir: Path) -> None:
 def test_a_killed_server_is_started_again(data_dir: Path) -> None:
     """After kill -9 of the postmaster what was committed is there, at the same address."""
     first = embedded_postgres.ensure_running(data_dir, settings=GENTLE)
-    with psycopg.connect(first.url()) as conn:
+    with psycopg.connect(first.url(login="owner")) as conn:
         conn.execute("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS value")
     killed = _postmaster(data_dir)
     os.kill(killed, signal.SIGKILL)
     assert embedded_postgres.ensure_running(data_dir, settings=GENTLE) == first
     assert _postmaster(data_dir) != killed
-    assert _one(first.url(), "SELECT count(*) FROM kept") == 1000
+    assert _one(first.url(login="owner"), "SELECT count(*) FROM kept") == 1000
 
 
 def test_a_server_that_died_is_restarted_but_not_one_that_was_stopped(data_dir: Path) -> None:
@@ -234,11 +238,30 @@ def test_an_interrupted_first_use_is_begun_anew(data_dir: Path) -> None:
 def test_a_missing_role_is_made_again(data_dir: Path) -> None:
     """A first use that died between starting and making the role is finished by the next."""
     cluster = embedded_postgres.ensure_running(data_dir, settings=FAST)
-    with psycopg.connect(cluster.url("postgres", superuser=True), autocommit=True) as conn:
+    with psycopg.connect(cluster.url("postgres", login="superuser"), autocommit=True) as conn:
         conn.execute("DROP DATABASE ledger")
         conn.execute("DROP ROLE ledger")
     assert embedded_postgres.ensure_running(data_dir) == cluster
-    assert _one(cluster.url(), "SELECT current_user") == "ledger"
+    for login, role in embedded_postgres.ROLES.items():
+        assert _one(cluster.url(login=login), "SELECT current_user") == role
+
+
+def test_a_cluster_of_before_gets_the_roles_that_it_lacks(data_dir: Path) -> None:
+    """Made when the program logged in as the owner: it keeps what it has and gets the rest."""
+    first = embedded_postgres.ensure_running(data_dir, settings=FAST)
+    secrets = data_dir / "cluster.json"
+    with psycopg.connect(first.url("postgres", login="superuser"), autocommit=True) as conn:
+        conn.execute("DROP ROLE ledger_program, ledger_analyst")
+    stored = json.loads(secrets.read_text())
+    kept = {name: stored[name] for name in ("port", "password", "superuser_password")}
+    secrets.write_text(json.dumps(kept))
+    upgraded = embedded_postgres.ensure_running(data_dir)
+    assert upgraded.url(login="owner") == first.url(login="owner")
+    for login, role in embedded_postgres.ROLES.items():
+        assert _one(upgraded.url(login=login), "SELECT current_user") == role
+    assert upgraded.url() != first.url()
+    assert embedded_postgres.ensure_running(data_dir) == upgraded
+    assert secrets.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_setting_that_prevents_the_start_is_named(data_dir: Path) -> None:

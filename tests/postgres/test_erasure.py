@@ -24,7 +24,8 @@ from ledger_core.customers import (
     EraseCustomer,
     RegisterCustomer,
 )
-from ledger_core.vault import Vault, VaultError
+from ledger_core.key_provider import Ring, VaultError
+from ledger_core.vault import Vault
 from projections import runner
 from projections.verification import verify
 
@@ -66,7 +67,7 @@ def _opened(world: World, ciphertexts: set[str]) -> dict[str, str]:
             "SELECT subject FROM keystore.subject_keys WHERE ledger_id = %s", (world.ledger_id,)
         )
     ]
-    vault = Vault(KEY_ENCRYPTION_KEY, "test", bytes)
+    vault = Vault(Ring([KEY_ENCRYPTION_KEY]), bytes)
     ciphers = vault.ciphers(world.writer, world.ledger_id, subjects)
     for subject in ciphers:
         for name in PERSONAL_FIELDS:
@@ -138,7 +139,7 @@ def _forget(
     before = world.stored()
     root = merkle.root(log.read_head(world.writer, world.ledger_id).frontier)
     balances = _balances(world)
-    ciphertexts = set(_SEALED.findall(_everything(world.url)))
+    ciphertexts = set(_SEALED.findall(_everything(world.owner_url)))
     clear = {*profile.values(), *change.values(), *waiting.values()}
     assert clear <= set(_opened(world, ciphertexts).values())  # It could be read until now.
 
@@ -148,7 +149,7 @@ def _forget(
 
     # Nothing is left, from this moment on and after the views have caught up.
     for _ in range(2):
-        everything = _everything(world.url)
+        everything = _everything(world.owner_url)
         assert not [text for text in clear if text in everything]
         opened_now = _opened(world, ciphertexts | set(_SEALED.findall(everything)))
         assert not clear & set(opened_now.values())
@@ -185,7 +186,7 @@ def _forget(
     assert answers(world.run(*history)) == [
         "replayed" if word != "insufficient_funds" else word for word in expected
     ]
-    assert not [text for text in clear if text in _everything(world.url)]
+    assert not [text for text in clear if text in _everything(world.owner_url)]
 
 
 def _nodes_of(leaves: list[bytes]) -> proofs.NodesAt:
@@ -203,7 +204,7 @@ def test_a_key_store_of_before_brings_the_person_back(database_url: str) -> None
     with World(database_url) as world:
         world.run(RegisterCustomer(key="r", customer_id="gone", profile={"name": "Qxold Name"}))
         saved = world.writer.execute("SELECT wrapped_key FROM keystore.subject_keys").fetchall()
-        ciphertexts = set(_SEALED.findall(_everything(database_url)))
+        ciphertexts = set(_SEALED.findall(_everything(world.owner_url)))
         world.run(EraseCustomer(key="e", customer_id="gone", reason="asked"))
         assert not _opened(world, ciphertexts)
         world.writer.execute(
@@ -220,6 +221,6 @@ def test_the_same_person_cannot_be_told_from_ciphertext(database_url: str) -> No
     with World(database_url) as world:
         world.run(RegisterCustomer(key="r", customer_id="gone", profile={"name": "Qxguess"}))
         world.catch_up()
-        everything = _everything(database_url)
+        everything = _everything(world.owner_url)
     for text in ("Qxguess", "qxguess", "name=Qxguess"):
         assert sha256(text.encode()).hexdigest() not in everything

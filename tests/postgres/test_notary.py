@@ -49,13 +49,13 @@ class Office:
 
     def tamper(self, *statements: str) -> None:
         """As the database's owner, whom no grant keeps from anything."""
-        with psycopg.connect(self.world.url, autocommit=True) as owner:
+        with psycopg.connect(self.world.owner_url, autocommit=True) as owner:
             for statement in statements:
                 owner.execute(statement.encode())
 
     def rewrite(self, size: int | None = None) -> None:
         """Replace every leaf and recompute every hash, as an insider would."""
-        with psycopg.connect(self.world.url, autocommit=True) as owner:
+        with psycopg.connect(self.world.owner_url, autocommit=True) as owner:
             head = read_head(owner, self.world.ledger_id).position if size is None else size
             owner.execute("DELETE FROM audit.tiles")
             owner.execute("DELETE FROM ledger.events WHERE position > %s", (head,))

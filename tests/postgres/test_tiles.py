@@ -86,7 +86,7 @@ def test_tiles_do_not_depend_on_the_steps_in_which_they_were_built(world: World)
         assert build(world, size, 1) == size // TILE - before // TILE
         before = size
     stepwise = rows_of(world)
-    with psycopg.connect(world.url, autocommit=True) as owner:
+    with psycopg.connect(world.owner_url, autocommit=True) as owner:
         owner.execute("DELETE FROM audit.tiles")
     assert build(world, sizes[-1]) == 9
     assert rows_of(world) == stepwise
@@ -177,7 +177,7 @@ def test_a_missing_event_or_tile_is_told(world: World) -> None:
     """Neither tiles nor proofs are made over a gap."""
     fill(world, 3 * TILE)
     build(world, 2 * TILE)
-    with psycopg.connect(world.url, autocommit=True) as owner:
+    with psycopg.connect(world.owner_url, autocommit=True) as owner:
         owner.execute("DELETE FROM ledger.events WHERE position = %s", (2 * TILE + 5,))
         with pytest.raises(TreeDamagedError, match="missing"):
             build(world, 3 * TILE)
@@ -214,6 +214,7 @@ def test_no_role_changes_what_outsiders_check_with(world: World, role: Role) -> 
                 connection.execute(statement.format(table).encode())
     inserts = {
         "ledger_reader": {"checkpoints", "tiles", "timestamps"},
+        "ledger_replayer": {"checkpoints", "tiles", "timestamps"},
         "ledger_projector": {"checkpoints", "timestamps"},
         "ledger_writer": set[str](),
     }
@@ -302,7 +303,7 @@ def test_verification_finds_a_tile_that_is_not_the_trees(
     """Altered, missing before others, or of nothing that is in the log."""
     _sealed(world, 5 * TILE + 7)
     build(world, 5 * TILE)
-    with psycopg.connect(world.url, autocommit=True) as owner:
+    with psycopg.connect(world.owner_url, autocommit=True) as owner:
         owner.execute(damage.encode())
     assert _verified(world) == [expected]
 
@@ -311,7 +312,7 @@ def test_an_altered_event_is_found_once(world: World) -> None:
     """It is the event that is at fault, and not every tile over it."""
     _sealed(world, 3 * TILE)
     build(world, 3 * TILE)
-    with psycopg.connect(world.url, autocommit=True) as owner:
+    with psycopg.connect(world.owner_url, autocommit=True) as owner:
         owner.execute("UPDATE ledger.events SET data = '{}' WHERE position = 5")
     order = sealing.Order(world.ledger_id, 3 * TILE, None)
     with world.projector.transaction():

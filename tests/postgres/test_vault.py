@@ -16,7 +16,8 @@ from ledger_core.customers import (
     EraseCustomer,
     RegisterCustomer,
 )
-from ledger_core.vault import Vault, VaultError
+from ledger_core.key_provider import Ring, VaultError
+from ledger_core.vault import Vault
 
 PROFILE = {
     "name": "Zebulon Quackenbush",
@@ -174,13 +175,13 @@ def test_a_sealed_value_belongs_to_its_subject_and_field(world: World) -> None:
 
 def test_another_wrapping_key_opens_nothing(world: World) -> None:
     """The wrong key file is told apart from a person who was forgotten."""
-    wrong = Vault(bytes(reversed(KEY_ENCRYPTION_KEY)), "test", bytes)
+    wrong = Vault(Ring([bytes(reversed(KEY_ENCRYPTION_KEY))]), bytes)
     subject = world.vault.create_subject(world.writer, world.ledger_id, world.now)
     sealed = world.vault.seal(world.writer, world.ledger_id, subject, {"name": "Ann"})
     with pytest.raises(VaultError, match="unwrapped"):
         wrong.unseal(world.writer, world.ledger_id, subject, sealed)
     with pytest.raises(VaultError, match="32 bytes"):
-        Vault(KEY_ENCRYPTION_KEY[:-1], "test", bytes)
+        Ring([KEY_ENCRYPTION_KEY[:-1]])
 
 
 def test_what_was_destroyed_seals_no_more(world: World) -> None:

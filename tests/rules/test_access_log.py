@@ -9,7 +9,7 @@ from tests.strategies import ids
 
 from api import subjects
 from api.problems import Problem
-from api.recording import reason_of
+from api.reasons import reason_of
 from ledger_core import access_log, merkle
 from ledger_core.access_log import LEDGER, SUBJECTS_MAX, StoredAccess
 from ledger_core.entries import PostEntry, PostingLine

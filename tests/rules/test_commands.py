@@ -8,6 +8,7 @@ import pytest
 from tests.rules.harness import captured, deposited, given, held, opened, voided, with_field
 
 from ledger_core import commands
+from ledger_core.access_roles import RetireRole, SetRole
 from ledger_core.account_holders import LinkCustomer, UnlinkCustomer
 from ledger_core.account_limits import SetLimit
 from ledger_core.account_terms import CloseAccount, OpenAccount, ReopenAccount
@@ -241,6 +242,21 @@ COMMANDS: tuple[tuple[tuple[Command, ...], Command], ...] = (
             enabled=False,
         ),
     ),
+    (BANK, SetRole(name="cashier", permissions=("accounts.read",))),
+    (
+        BANK,
+        SetRole(
+            name="cashier",
+            permissions=("accounts.*", "movements.post"),
+            amount_max={"EUR": "5"},
+            personal={"name": "clear"},
+            personal_default="hidden",
+            reason_for=("accounts.read",),
+            step_up_for=("movements.post",),
+            description="d",
+        ),
+    ),
+    (BANK, RetireRole(name="teller", reason="r")),
     (BANK, RequestApproval(command=PAY, approvers=("ops",))),
     (
         BANK,
@@ -313,6 +329,12 @@ OTHER: dict[str, object] = {
     "opening_date": date(2020, 1, 1),
     "closing_date": date(2020, 1, 1),
     "entry_count": 9,
+    "permissions": ("z.z",),
+    "amount_max": {"EUR": "9"},
+    "personal": {"phone": "clear"},
+    "personal_default": "clear",
+    "reason_for": ("z.z",),
+    "step_up_for": ("z.z",),
     "policy_id": "z",
     "commands": ("withdraw",),
     "approvers": ("z",),

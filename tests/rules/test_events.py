@@ -10,6 +10,7 @@ from hypothesis import given
 from tests import strategies
 
 from ledger_core import events
+from ledger_core.access_role import RoleRetired, RoleSet
 from ledger_core.account_limits import LimitChangeScheduled
 from ledger_core.accounts import (
     AccountClosed,
@@ -258,6 +259,19 @@ EVENTS: tuple[Event, ...] = (
     ),
     TemplateRetired("fee"),
     TemplateRetired("fee", "abolished"),
+    RoleSet("cashier", ()),
+    RoleSet(
+        "cashier",
+        ("movements.post", "accounts.*"),
+        {"EUR": "100000"},
+        {"name": "clear"},
+        "hidden",
+        ("customers.read",),
+        ("*",),
+        "Counter",
+    ),
+    RoleRetired("cashier"),
+    RoleRetired("cashier", "closed"),
     CommandRefused({"type": "deposit", "account_id": "A"}, "account_closed", {"position": 7}),
     CommandRefused(
         {"type": "post_entry", "postings": [{"account_id": "A"}, {"account_id": "A"}]},
@@ -426,6 +440,8 @@ def test_events_say_what_they_are_about() -> None:
             ],
         ),
         (TemplateRetired, [["template:fee"]] * 2),
+        (RoleSet, [["role:cashier"]] * 2),
+        (RoleRetired, [["role:cashier"]] * 2),
         (
             CommandRefused,
             [

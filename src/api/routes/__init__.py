@@ -1,10 +1,12 @@
 """The registry of routes: one module a capability, one line in each table."""
 
+from api.actions import ActionRoute
 from api.routes import (
     accesses,
     account_holders,
     account_terms,
     accounts,
+    alarms,
     allocations,
     approvals,
     audits,
@@ -13,6 +15,7 @@ from api.routes import (
     blocks,
     checkpoints,
     customer_360,
+    customer_search,
     customers,
     deposits,
     diffs,
@@ -26,13 +29,19 @@ from api.routes import (
     holds,
     info,
     kept,
+    keys,
     limit_changes,
+    own_factors,
     periods,
     proofs,
     revaluation,
     reversals,
     risk_flags,
     risk_rules,
+    roles,
+    sessions,
+    staff,
+    staff_views,
     standing_orders,
     statements,
     templates,
@@ -41,6 +50,7 @@ from api.routes import (
     transfers,
     trial_balance,
     units,
+    unmasking,
 )
 
 # In the order in which addresses are matched: the busiest first.
@@ -63,6 +73,15 @@ COMMANDS = (
     *risk_rules.COMMANDS,
     *standing_orders.COMMANDS,
     *approvals.COMMANDS,
+    *roles.COMMANDS,
+)
+ACTIONS: tuple[ActionRoute, ...] = (
+    *customer_search.ACTIONS,
+    *keys.ACTIONS,
+    *sessions.ACTIONS,
+    *own_factors.ACTIONS,
+    *staff.ACTIONS,
+    *alarms.ACTIONS,
 )
 VIEWS = (
     *totals.VIEWS,  # Its address has the form of one account's: it comes first.
@@ -71,6 +90,7 @@ VIEWS = (
     *statements.VIEWS,
     *trial_balance.VIEWS,
     *customer_360.VIEWS,
+    *unmasking.VIEWS,
     *risk_flags.VIEWS,
     *risk_rules.VIEWS,
     *entries.VIEWS,
@@ -84,11 +104,15 @@ VIEWS = (
     *tlog.VIEWS,
     *audits.VIEWS,
     *accesses.VIEWS,
+    *alarms.VIEWS,
     *groups.VIEWS,
     *limit_changes.VIEWS,
     *periods.VIEWS,
     *kept.VIEWS,
+    *keys.VIEWS,
     *explanations.VIEWS,
     *diffs.VIEWS,
+    *roles.VIEWS,
     *info.VIEWS,
+    *staff_views.VIEWS,
 )

@@ -9,7 +9,7 @@ from pydantic import Field
 from api.parameters import DatedQuery
 from api.roles import require_allowed
 from api.routes.balances import BalanceAnswer, balance_answer, read_balance
-from api.routes.customer_360 import CustomerAnswer, customer_answer, unsealed
+from api.routes.customer_360 import CustomerAnswer, customer_answers
 from api.views import PathId, ReaderOf, ViewRoute, moment
 from projections.balance_queries import Balance
 from projections.customer_queries import account_with_holders
@@ -35,21 +35,17 @@ async def get_account(
     """One account: balance, terms, blocks and holders; its `ETag` is the account's version."""
     if query.expand is None:
         return await read_balance(reader, account_id, query)
-    require_allowed(reader.caller.role, "get_customer")
+    require_allowed(reader.caller, "get_customer")
     reader.keeping.keep = "never"
     await reader.wait(query)
     as_of = moment(query.as_of, query.as_of_position)
 
     def read(connection: sqlalchemy.Connection) -> tuple[Balance, list[CustomerAnswer]]:
-        """The account and its holders with their profiles in clear."""
+        """The account and its holders with their profiles."""
         found, profiles = account_with_holders(
             connection, reader.ledger_id, account_id, as_of=as_of, value_date=query.value_date
         )
-        clear = unsealed(reader, connection, profiles)
-        shown = [
-            customer_answer(item, profile) for item, profile in zip(profiles, clear, strict=True)
-        ]
-        return found, shown
+        return found, customer_answers(reader, connection, profiles)
 
     found, customers = await reader.run(read)
     return ExpandedAccountAnswer(**dict(balance_answer(found)), customers=customers)

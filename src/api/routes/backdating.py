@@ -138,6 +138,7 @@ async def list_backdated(reader: ReaderOf, query: Annotated[BackdatedQuery, Quer
     )
     after = None if page.next_after is None else (page.next_after,)
     return entries_response(
+        reader.caller,
         page.items,
         reader.cursor("list_backdated", query, page.position, after),
         (page.position, page.recorded_at),

@@ -1,16 +1,20 @@
 """Routes of customers as the bank sees them: profile, accounts, activity and flags in one read.
 
-Personal data is unsealed here and nowhere else; once a person was forgotten there is no profile.
+Personal fields are shown as the caller's roles say; once a person was forgotten there is no
+profile. All of them in clear, with a reason: ``unmasking``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import sqlalchemy
 from fastapi import Query
 from pydantic import Field
 
+from api import masking, profiles
+from api.callers import Caller
+from api.masking import ShownProfile
 from api.parameters import AsOfQuery, DatedQuery, Page
 from api.routes.balances import BalanceAnswer, balance_answer
 from api.routes.risk_flags import FlagAnswer
@@ -36,7 +40,8 @@ from projections.customer_queries import Activity, Customer360, customer, custom
 RECENT_DEFAULT = 20
 RECENT_MAX = 100
 
-Clear = dict[str, str] | None
+_MASKED = Field(description="Fields of the profile of which only a part is shown.")
+_HIDDEN = Field(description="Fields that the customer has and that are not shown.")
 
 
 class CustomerAnswer(Answer):
@@ -44,6 +49,8 @@ class CustomerAnswer(Answer):
 
     customer_id: str
     profile: dict[str, str] | None
+    masked: Annotated[list[str], _MASKED]
+    hidden: Annotated[list[str], _HIDDEN]
     erased: bool
     registered_at: datetime
     last_position: int
@@ -88,6 +95,8 @@ class Customer360Answer(Reflecting):
 
     customer_id: str
     profile: dict[str, str] | None
+    masked: Annotated[list[str], _MASKED]
+    hidden: Annotated[list[str], _HIDDEN]
     erased: bool
     registered_at: datetime
     last_position: int
@@ -114,8 +123,8 @@ async def get_customer(
     await reader.wait(query)
     as_of = moment(query.as_of, query.as_of_position)
 
-    def read(connection: sqlalchemy.Connection) -> tuple[Customer360, Clear]:
-        """The customer, and the profile in clear."""
+    def read(connection: sqlalchemy.Connection) -> tuple[Customer360, ShownProfile | None]:
+        """The customer, and the profile."""
         found = customer(
             connection,
             reader.ledger_id,
@@ -124,20 +133,19 @@ async def get_customer(
             value_date=query.value_date,
             recent=query.recent,
         )
-        return found, unsealed(reader, connection, [found])[0]
+        return found, shown_profiles(reader, connection, [found])[0]
 
     found, profile = await reader.run(read)
     return Customer360Answer(
         customer_id=found.customer_id,
-        profile=profile,
-        erased=profile is None,
+        **_members(profile),
         registered_at=found.registered_at,
         last_position=found.last_position,
         accounts=[
             LinkedAccount(roles=list(item.roles), balance=balance_answer(item.balance))
             for item in found.accounts
         ],
-        recent=[_activity(item) for item in found.recent],
+        recent=[_activity(item, reader.caller) for item in found.recent],
         flags=[FlagAnswer(**plain(flag)) for flag in found.flags],
         value_date=found.value_date,
         position=found.position,
@@ -155,14 +163,13 @@ async def list_customers(
     as_of = moment(query.as_of, query.as_of_position, place)
 
     def read(connection: sqlalchemy.Connection) -> tuple[CustomersAnswer, str | None]:
-        """A page of customers with profiles in clear, and where the next begins."""
+        """A page of customers with their profiles, and where the next begins."""
         page = customers(connection, reader.ledger_id, as_of=as_of, after=after, limit=query.limit)
-        clear = unsealed(reader, connection, page.items)
-        shown = [
-            customer_answer(item, profile) for item, profile in zip(page.items, clear, strict=True)
-        ]
         answer = CustomersAnswer(
-            customers=shown, next="", position=page.position, recorded_at=page.recorded_at
+            customers=customer_answers(reader, connection, page.items),
+            next="",
+            position=page.position,
+            recorded_at=page.recorded_at,
         )
         return answer, page.next_after
 
@@ -172,37 +179,50 @@ async def list_customers(
     return answer.model_copy(update={"next": cursor})
 
 
-def unsealed(
-    reader: Reader, connection: sqlalchemy.Connection, found: Iterable[Profile | Customer360]
-) -> list[Clear]:
-    """The profiles in clear; ``None`` where the person was forgotten, in view or key store."""
-    found = list(found)
-    clear = reader.context.runtime.vault.unseal_many(
+def customer_answers(
+    reader: Reader, connection: sqlalchemy.Connection, found: Sequence[Profile]
+) -> list[CustomerAnswer]:
+    """Customers as the caller may see them, as documents of a listing."""
+    return [
+        CustomerAnswer(
+            customer_id=item.customer_id,
+            **_members(profile),
+            registered_at=item.registered_at,
+            last_position=item.last_position,
+        )
+        for item, profile in zip(found, shown_profiles(reader, connection, found), strict=True)
+    ]
+
+
+def shown_profiles(
+    reader: Reader, connection: sqlalchemy.Connection, found: Sequence[Profile | Customer360]
+) -> list[ShownProfile | None]:
+    """The profiles as the caller may see them; ``None`` where the person was forgotten."""
+    return profiles.shown(
+        reader.context.runtime.vault,
         driver_connection(connection),
         reader.ledger_id,
-        {item.subject: item.sealed for item in found if not item.erased},
-    )
-    profiles: list[Clear] = []
-    for item in found:
-        personal = clear.get(item.subject)
-        profiles.append(None if personal is None else {**item.public, **personal})
-    return profiles
-
-
-def customer_answer(item: Profile, profile: Clear) -> CustomerAnswer:
-    """A customer of a listing as a document."""
-    return CustomerAnswer(
-        customer_id=item.customer_id,
-        profile=profile,
-        erased=profile is None,
-        registered_at=item.registered_at,
-        last_position=item.last_position,
+        found,
+        reader.caller.authority.personal,
     )
 
 
-def _activity(item: Activity) -> ActivityAnswer:
+def _members(profile: ShownProfile | None) -> dict[str, Any]:
+    """What an answer says of a profile."""
+    if profile is None:
+        return {"profile": None, "masked": [], "hidden": [], "erased": True}
+    return {
+        "profile": profile.profile,
+        "masked": list(profile.masked),
+        "hidden": list(profile.hidden),
+        "erased": False,
+    }
+
+
+def _activity(item: Activity, caller: Caller) -> ActivityAnswer:
     """A posting as a document."""
-    return ActivityAnswer(**plain(item), amount=decimal_text(item.amount_minor, item.scale))
+    members = masking.covered_document(plain(item), caller.authority.personal)
+    return ActivityAnswer(**members, amount=decimal_text(item.amount_minor, item.scale))
 
 
 VIEWS = (

@@ -9,12 +9,13 @@ from fastapi import Query
 from fastapi.responses import Response
 from pydantic import Field
 
-from api import answers
+from api import answers, masking
+from api.callers import Caller
 from api.command_routes import CommandRoute
 from api.parameters import AsOfQuery
 from api.routes.balances import balance_answer
 from api.sql import driver_connection
-from api.views import PathId, ReaderOf, ViewRoute, moment
+from api.views import PathId, Reader, ReaderOf, ViewRoute, moment
 from ledger_core import events, log
 from ledger_core.entries import PostEntry
 from ledger_core.errors import EntryNotFound
@@ -75,7 +76,7 @@ async def get_entry(
 
     def read(connection: sqlalchemy.Connection) -> EntryDocument:
         """The entry, with its accounts where they are asked for."""
-        found = _entry(connection, reader.ledger_id, entry_id, as_of)
+        found = _entry(connection, reader, entry_id, as_of)
         if query.expand is None:
             return found
         names = sorted({line.account_id for line in found.postings})
@@ -92,7 +93,7 @@ async def get_entry(
 
 
 def _entry(
-    connection: sqlalchemy.Connection, ledger_id: int, entry_id: str, as_of: AsOf
+    connection: sqlalchemy.Connection, reader: Reader, entry_id: str, as_of: AsOf
 ) -> EntryDocument:
     """The entry of that id, and where it was reversed by then.
 
@@ -100,7 +101,7 @@ def _entry(
         EntryNotFound: none was booked by then.
         PositionAhead: the position asked about is not there yet.
     """
-    raw = driver_connection(connection)
+    raw, ledger_id = driver_connection(connection), reader.ledger_id
     places = log.find_identities(raw, ledger_id, entry_id)
     if as_of != NOW:  # Now, the log alone tells: an entry is there before it is projected.
         last = resolve(connection, ledger_id, as_of, "event_tags").position
@@ -114,7 +115,8 @@ def _entry(
     event = events.decode(stored[0].type, stored[0].version, stored[0].data)
     if not isinstance(event, JournalEntryPosted) or entry_id_at(event, position) != entry_id:
         raise EntryNotFound(field="entry_id")
-    return entry_document(event, position, stored[0].recorded_at, places.get("reversal"))
+    found = entry_document(event, position, stored[0].recorded_at, places.get("reversal"))
+    return as_shown(found, reader.caller)
 
 
 def entry_document(
@@ -124,6 +126,14 @@ def entry_document(
     answer = answers.entry_answer(event, position, recorded_at)
     values = {name: getattr(answer, name) for name in answer.__struct_fields__}
     return EntryDocument(**values, reversed_position=reversed_position)
+
+
+def as_shown(found: EntryDocument, caller: Caller) -> EntryDocument:
+    """The entry as the caller may see it: its description may name a card."""
+    covered = masking.covered(found.description, caller.authority.personal)
+    if covered == found.description:
+        return found
+    return msgspec.structs.replace(found, description=covered)
 
 
 VIEWS = (

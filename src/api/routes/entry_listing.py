@@ -9,8 +9,9 @@ from fastapi.responses import Response
 from pydantic import Field, model_validator
 
 from api import answers
+from api.callers import Caller
 from api.parameters import AsOfQuery, Day, MetadataQuery, Page, Position
-from api.routes.entries import EntryDocument, entry_document
+from api.routes.entries import EntryDocument, as_shown, entry_document
 from api.views import QueryId, QueryText, ReaderOf, ViewRoute, moment
 from ledger_core.journal import EntryKind, Side
 from projections.entry_queries import (
@@ -90,6 +91,7 @@ async def list_entries(reader: ReaderOf, query: Annotated[EntriesQuery, Query()]
     )
     after = None if page.next_after is None else (page.next_after,)
     return entries_response(
+        reader.caller,
         page.items,
         reader.cursor("list_entries", query, page.position, after),
         (page.position, page.recorded_at),
@@ -97,11 +99,17 @@ async def list_entries(reader: ReaderOf, query: Annotated[EntriesQuery, Query()]
 
 
 def entries_response(
-    found: tuple[ListedEntry, ...], cursor: str, reflects: tuple[int, datetime | None]
+    caller: Caller,
+    found: tuple[ListedEntry, ...],
+    cursor: str,
+    reflects: tuple[int, datetime | None],
 ) -> Response:
-    """A page of entries as a response."""
+    """A page of entries as a response, as the caller may see them."""
     documents = tuple(
-        entry_document(item.entry, item.position, item.recorded_at, item.reversed_position)
+        as_shown(
+            entry_document(item.entry, item.position, item.recorded_at, item.reversed_position),
+            caller,
+        )
         for item in found
     )
     return Response(

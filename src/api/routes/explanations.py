@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 from fastapi import Query
 from pydantic import Field, model_validator
 
+from api import masking
 from api.parameters import AsOfQuery, DatedQuery, Limit, Page, Position
 from api.routes.risk_flags import FlagAnswer
 from api.views import (
@@ -241,7 +242,7 @@ async def get_balance_explanation(
         )
     )
     return BalanceExplanationAnswer.model_validate(
-        balance_document(found)
+        masking.covered_document(balance_document(found), reader.caller.authority.personal)
         | {
             "next": reader.cursor(
                 operation, query, found.position, found.next_after, account_id=account_id
@@ -291,7 +292,8 @@ async def get_refusal_explanation(
     document["refused_at"] = document.pop("recorded_at")
     document["recorded_at"] = document.pop("reflected_at")
     document["balances"] = [balance_document(item) for item in found.balances]
-    return RefusalExplanationAnswer.model_validate(document)
+    shown = masking.covered_document(document, reader.caller.authority.personal)
+    return RefusalExplanationAnswer.model_validate(shown)
 
 
 VIEWS = (

@@ -1,5 +1,6 @@
 """The route by which an auditor takes the log along: the archive of ``ledger export log``."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import Query
@@ -11,10 +12,34 @@ from api.archives import ArchiveRefused
 from api.parameters import Fresh, Position
 from api.problems import FieldError, malformed
 from api.sql import driver_connection
-from api.views import ReaderOf, ViewRoute
+from api.views import Reader, ReaderOf, ViewRoute
+from api.wire import Receive, Scope, Send
 from ledger_core import log
 
 TAR = "application/x-tar"
+
+
+class Stream(StreamingResponse):
+    """A long answer, one of as many as may be under way."""
+
+    def __init__(self, reader: Reader, content: Iterator[bytes], file_name: str) -> None:
+        """The answer to the reader's caller: a file of that name."""
+        disposition = f'attachment; filename="{file_name}"'
+        super().__init__(content, media_type=TAR, headers={"Content-Disposition": disposition})
+        self._reader = reader
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, if there is room for one more long answer.
+
+        Raises:
+            Problem: there is not.
+        """
+        streams, caller = self._reader.context.streams, self._reader.caller
+        streams.begin(caller)
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            streams.end(caller)
 
 
 class ExportQuery(Fresh):
@@ -58,11 +83,7 @@ async def export_the_log(
         raise malformed(FieldError("positions that are in the log", "from_position")) from None
     shown = export.head
     name = f"{shown.ledger}-{shown.first}-{shown.last}.tar"
-    return StreamingResponse(
-        export.stream(),
-        media_type=TAR,
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
+    return Stream(reader, export.stream(), name)
 
 
 VIEWS = (

@@ -13,7 +13,7 @@ from fastapi import Query
 from fastapi.responses import Response
 from pydantic import Field
 
-from api import answers
+from api import answers, masking
 from api.parameters import AsOfQuery, Page
 from api.views import PathId, QueryId, Reader, ReaderOf, ViewRoute, moment, plain
 from ledger_core import approval_policies, approvals
@@ -196,7 +196,10 @@ def _get(view: KeptView) -> Callable[..., Any]:
         )
         if found is None:
             raise view.not_found(field="id")
-        document = _shown(view, kept_id, found.state, found.position, found.recorded_at)
+        document = masking.covered_document(
+            _shown(view, kept_id, found.state, found.position, found.recorded_at),
+            reader.caller.authority.personal,
+        )
         return Response(answers.encode(document), media_type="application/json")
 
     get.__name__ = f"get_{view.one}"
@@ -224,10 +227,13 @@ def _list(view: KeptView) -> Callable[..., Any]:
             )
         )
         document = {
-            view.many: [
-                _shown(view, kept_id, state, page.position, page.recorded_at)
-                for kept_id, state in page.items
-            ],
+            view.many: masking.covered_document(
+                [
+                    _shown(view, kept_id, state, page.position, page.recorded_at)
+                    for kept_id, state in page.items
+                ],
+                reader.caller.authority.personal,
+            ),
             "next": reader.cursor(operation, query, page.position, page.next_after),
             "position": page.position,
             "recorded_at": page.recorded_at,

@@ -1,5 +1,6 @@
 """Routes of statements: the postings of one account with a running balance."""
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Annotated, Literal, cast
 
@@ -8,7 +9,8 @@ from fastapi import Query
 from fastapi.responses import Response
 from pydantic import Field
 
-from api import answers
+from api import answers, masking
+from api.authority import Showing
 from api.cursors import Key
 from api.parameters import DatedQuery, Day, Page
 from api.views import (
@@ -89,9 +91,12 @@ class StatementQuery(DatedQuery, Page):
     order: Literal["oldest_first", "newest_first"] = "oldest_first"
 
 
-def statement_answer(page: StatementPage, cursor: str) -> StatementAnswer:
-    """A page of a statement as a document."""
+def statement_answer(
+    page: StatementPage, cursor: str, personal: Mapping[str, Showing]
+) -> StatementAnswer:
+    """A page of a statement as a document, for who sees personal fields like that."""
     scale = page.scale
+    is_whole = masking.sees_all(personal)
     return StatementAnswer(
         position=page.position,
         recorded_at=page.recorded_at,
@@ -110,12 +115,13 @@ def statement_answer(page: StatementPage, cursor: str) -> StatementAnswer:
         opening=decimal_text(page.opening_minor, scale),
         closing_minor=str(page.closing_minor),
         closing=decimal_text(page.closing_minor, scale),
-        lines=[_line_answer(line, scale) for line in page.lines],
+        lines=[_line_answer(line, scale, is_whole=is_whole) for line in page.lines],
     )
 
 
-def _line_answer(line: StatementLine, scale: int) -> LineAnswer:
-    """A line as a document, its members in order."""
+def _line_answer(line: StatementLine, scale: int, *, is_whole: bool) -> LineAnswer:
+    """A line as a document, its members in order; numbers of cards in full if ``is_whole``."""
+    said = line.description
     return LineAnswer(
         line.position,
         line.line,
@@ -131,7 +137,7 @@ def _line_answer(line: StatementLine, scale: int) -> LineAnswer:
         decimal_text(line.balance_minor, scale),
         line.counterparties,
         line.reference,
-        line.description,
+        said if said is None or is_whole else masking.without_card_numbers(said),
     )
 
 
@@ -169,7 +175,7 @@ async def statement_body(reader: Reader, account_id: str, query: StatementQuery)
         )
         after = _cursor_key(page.next_after)
         cursor = reader.cursor("get_statement", query, page.position, after, account_id=account_id)
-        return answers.encode(statement_answer(page, cursor))
+        return answers.encode(statement_answer(page, cursor, reader.caller.authority.personal))
 
     return await reader.ask(query, read)
 

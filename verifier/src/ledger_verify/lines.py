@@ -82,12 +82,16 @@ def parse_line(line: bytes) -> Line:
     if usual is not None:
         position, at_us, kind, version, key = usual.groups()
         if int(position) <= SIZE_MAX:
+            try:
+                name, named = kind.decode(), None if key is None else key.decode()
+            except UnicodeDecodeError:
+                raise Malformed("not UTF-8") from None
             return Line(
                 int(position),
                 int(at_us),
-                kind.decode(),
+                name,
                 int(version),
-                None if key is None else key.decode(),
+                named,
                 line[len(LEAF) : usual.end() - len(DATA)],
                 line[usual.end() : -1],
             )

@@ -41,6 +41,8 @@ VERSIONS: Mapping[str, frozenset[int]] = MappingProxyType(
             "PeriodClosed",
             "PeriodReopened",
             "RiskRuleSet",
+            "RoleRetired",
+            "RoleSet",
             "StandingOrderCancelled",
             "StandingOrderChanged",
             "StandingOrderCreated",
