@@ -228,7 +228,7 @@ ALARMS: tuple[tuple[str, ...], ...] = (
     ("RiskRuleSet", "403\n403\n403", '"rule":"denied_reads"', '"threshold":3', '"open"'),
     ("reason_required", '"status":"acknowledged"', "alarm_denied_reads_", "acknowledged by key:"),
 )
-LIMITS_OF_USE: tuple[tuple[str, ...], ...] = (("",),)
+LIMITS_OF_USE: tuple[tuple[str, ...], ...] = (("refused: 431", "ledger_requests_total{"),)
 STAFF: tuple[tuple[str, ...], ...] = (
     ("t-1001  admin  -  first password",),
     (
@@ -262,6 +262,7 @@ DEPLOYMENT: tuple[tuple[str, ...], ...] = (
         "All agree",
     ),
 )
+RUNBOOK: tuple[tuple[str, ...], ...] = (("ready", "All agree"),)
 PATH = 'export PATH="$PWD/.venv/bin:$PATH"'
 
 
@@ -304,6 +305,7 @@ def test_the_readme_begins_with_one_command() -> None:
         ("docs/access-control.md", ACCESS_CONTROL),
         ("docs/alarms.md", ALARMS),
         ("docs/limits-of-use.md", LIMITS_OF_USE),
+        ("docs/runbook.md", RUNBOOK),
     ],
 )
 def test_every_block_does_what_its_page_says(
