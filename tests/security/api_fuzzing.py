@@ -29,10 +29,12 @@ from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi import checks as openapi_checks
 from tests.leaks import Watch, is_telling, objects_of, search
 
+from api.parameters import WAIT_S_MAX
+
 Json = dict[str, Any]
 AnyCase = Case[Any]
 
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 POOL_MAX = 40
 """Ids kept of each name."""
 BOUNDARIES_SEEN = 150
@@ -40,6 +42,8 @@ BOUNDARIES_SEEN = 150
 LIVELY = 0.7
 """The share of good requests whose ids are replaced by such as there are."""
 REASON = "fuzzing"
+WAIT_S = 0.02
+"""How long requests wait for positions, where they would have waited longer."""
 IN_VAIN_MAX = 8
 """So often in a row a key is refused before it is taken to be revoked."""
 UNAUTHENTICATED = 401
@@ -63,11 +67,15 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Pool:
-    """Ids and other names that answers told, by the member that told them."""
+    """Ids and other names that answers told, by the member that told them.
+
+    ``spared`` are those that nothing is done to: a campaign would end itself.
+    """
 
     def __init__(self, document: Json) -> None:
         """Know under which name answers tell what each parameter of an address asks for."""
         self.found: dict[str, list[str]] = {}
+        self.spared: set[str] = set()
         self._told_as: dict[tuple[str, str], str] = {}
         for link in document["components"].get("links", {}).values():
             for place, expression in link["parameters"].items():
@@ -88,7 +96,8 @@ class Pool:
     def enliven(self, case: AnyCase, operation: str, chance: random.Random) -> None:
         """Replace made-up ids by such as there are."""
         for name in list(case.path_parameters or {}):
-            values = self.found.get(self._told_as.get((operation, name), name))
+            told = self.found.get(self._told_as.get((operation, name), name), ())
+            values = [value for value in told if value not in self.spared or case.method == "GET"]
             if values:
                 case.path_parameters[name] = chance.choice(values)
         if isinstance(case.body, dict | list):
@@ -141,6 +150,8 @@ class Campaign:
         self._session = requests.Session()
         document = self._session.get(f"{base_url}/openapi.json", timeout=TIMEOUT_S).json()
         self.pool = Pool(document)
+        for role, key in keys.items():
+            self._spare(role, key)
         self.schema = schemathesis.openapi.from_dict(document)
         self._checks: list[CheckFunction] = [
             not_a_server_error,
@@ -227,6 +238,8 @@ class Campaign:
 
     def _send(self, case: AnyCase) -> None:
         """Send a request as the roles whose turn it is, one after another."""
+        _do_not_wait(case.query)
+        _do_not_wait(case.body)
         for _ in range(self._roles_each):
             role = next(self._turns)
             response = case.call(
@@ -261,11 +274,16 @@ class Campaign:
                 kind = f"{response.status_code} {failure.title}: {failure.message[:200]}"
                 self._note(case.operation.label, kind, role, example)
 
+    def _spare(self, role: str, key: str) -> None:
+        """Neither retire the role nor revoke the key that requests are sent by."""
+        self.pool.spared |= {role, *key.split("_")[2:3]}
+
     def _notice(self, role: str, status: int) -> None:
         """Where a key opens nothing any more, go on with a new one."""
         self._in_vain[role] = self._in_vain[role] + 1 if status == UNAUTHENTICATED else 0
         if self._new_key is not None and self._in_vain[role] >= IN_VAIN_MAX:
             self.keys[role] = self._new_key(role)
+            self._spare(role, self.keys[role])
             self._in_vain[role] = 0
 
     def _note(self, operation: str, kind: str, role: str, example: str) -> None:
@@ -308,6 +326,7 @@ class Campaign:
 
             def before_call(self, case: AnyCase) -> None:
                 """What no link names is taken from what there is."""
+                _do_not_wait(case.query)
                 if isinstance(case.body, dict | list):
                     for found in objects_of(case.body):
                         campaign.pool._replace(found, campaign._chance)
@@ -317,6 +336,14 @@ class Campaign:
                 campaign._judge(role, case, response)
 
         return Sequence
+
+
+def _do_not_wait(parameters: Any) -> None:  # noqa: ANN401 - of an address, or a body
+    """Wait shortly for a position that may never come; what is malformed stays so."""
+    if isinstance(parameters, dict) and "min_position" in parameters:
+        asked = parameters.get("wait_s", 5)
+        if isinstance(asked, int | float) and WAIT_S < asked <= WAIT_S_MAX:
+            parameters["wait_s"] = WAIT_S
 
 
 def never_sent(campaign: Campaign) -> Iterator[str]:

@@ -46,12 +46,15 @@ def main(arguments: list[str]) -> int:
     seed = int(arguments[1]) if arguments[1:] else int.from_bytes(os.urandom(4))
     print(f"seed {seed}", flush=True)
     # Whoever ends this ends its server and database as well.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with TemporaryDirectory(prefix="ledger-fuzz-") as folder, serving(Path(folder)) as server:
         furnish(server)
         campaign = Campaign(server.address, server.keys(), VALUES, seed, new_key=server.key)
         campaign.look_around()
-        _rounds(campaign, wanted)
+        try:
+            _rounds(campaign, wanted)
+        finally:
+            print(campaign.report(), flush=True)
         found = _found(campaign, server)
     _tell(campaign, found)
     return 1 if found else 0
@@ -163,7 +166,7 @@ def _say(campaign: Campaign) -> None:
 
 def _found(campaign: Campaign, server: Server) -> list[str]:
     """Everything that is wrong, in words."""
-    found = [campaign.report()] if campaign.faults else []
+    found = [f"{len(campaign.faults)} faults, see above"] if campaign.faults else []
     found += [f"never sent: {label}" for label in never_sent(campaign)]
     logged = server.log.read_text(errors="replace")
     found += [f"logged: {line[:500]}" for line in logged.splitlines() if _is_failure(line)][:20]

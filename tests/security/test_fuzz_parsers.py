@@ -12,7 +12,7 @@ from tests.security.parsers import TARGETS, Target
 from ledger_verify.lines import parse_line
 from ledger_verify.plain import Malformed
 
-EXAMPLES = 150
+EXAMPLES = 80
 # Refused whatever they are: the issue names these.
 NAMED = {"camt", "journal", "lines", "batch", "cursor", "key", "token", "archive"}
 
@@ -69,7 +69,7 @@ def test_a_fault_is_found() -> None:
 
     target = Target(faulty, (b"good input",), (ValueError,))
 
-    @settings(max_examples=2_000, database=None, deadline=None)
+    @settings(max_examples=1_000, database=None, deadline=None)
     @given(near(target.seeds))
     def run(data: bytes) -> None:
         """One input."""
