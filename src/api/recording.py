@@ -199,7 +199,7 @@ class _Read:
             operation, scope.get("path_params", {}), scope.get("query_string", b"")
         ).union(filter(subjects.is_subject, scope.get(ABOUT, ())))
         if status in _FOUND_NOTHING:
-            asked = subjects.without_customers(asked)
+            asked = subjects.without_ids(asked)
         if asked and shown.subjects == subjects.WHOLE:
             shown = Shown()  # What cannot be looked through is about what was asked for.
         access = NewAccess(

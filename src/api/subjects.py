@@ -25,8 +25,9 @@ WHOLE = frozenset((LEDGER,))
 _FREE = frozenset({"metadata", "profile", "changes", "counterparties"})
 _TAGGED = ("account:", "customer:")
 _NESTED = (dict, list, tuple)
-_CUSTOMER = "customer:"
-_NOBODY = "customer:unknown"
+_UNKNOWN = "unknown"
+# Numbers that the ledger gave: nobody's name.
+_NUMBERED = frozenset({"event"})
 _KINDS = (("account_id", "account:"), ("customer_id", "customer:"))
 
 
@@ -90,12 +91,15 @@ def of_commands(commands: Iterable[object]) -> frozenset[str]:
     )
 
 
-def without_customers(found: Iterable[str]) -> frozenset[str]:
-    """Subjects of an address at which nobody was found, without what was taken for a customer's id.
+def without_ids(found: Iterable[str]) -> frozenset[str]:
+    """Subjects of an address at which nothing was found: of which kind, without what was typed.
 
     Somebody may have typed a name there, and the access log is in clear and for good.
     """
-    return frozenset(_NOBODY if subject.startswith(_CUSTOMER) else subject for subject in found)
+    kinds = ((subject, subject.partition(":")[0]) for subject in found)
+    return frozenset(
+        subject if kind in _NUMBERED else f"{kind}:{_UNKNOWN}" for subject, kind in kinds
+    )
 
 
 def listed(*some: Iterable[str]) -> tuple[str, ...]:

@@ -175,6 +175,7 @@ def test_a_refused_read_is_recorded_too(held: Bank) -> None:
         answer = _read(held, path, role=role)
         access = _access_of(held, answer)
         assert (answer.status_code, access.status) == (status, status)
+        assert not any("none" in subject for subject in access.subjects)
     before = len(_accesses(held))
     assert held.client.get("/v1/accounts/a").status_code == 401
     assert _read(held, "/v1/nothing").status_code == 404
