@@ -10,7 +10,6 @@ file and the environment still unwrap what they wrapped before. Nothing here is 
 import base64
 import binascii
 import ipaddress
-import os
 import re
 from pathlib import Path
 from typing import Literal
@@ -30,10 +29,6 @@ TIMEOUT_S_MAX = 60.0
 _NAME = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 
 Provider = Literal["given", "file", "environment", "vault"]
-
-
-class KeySettingsError(SettingError):
-    """A setting is malformed; the message says which and what it must be."""
 
 
 class VaultSettings(msgspec.Struct, frozen=True):
@@ -74,7 +69,7 @@ def load(file: Path) -> KeySettings:
     """Read the settings; ``file`` is where a key of ours would stand.
 
     Raises:
-        KeySettingsError: one is malformed, or missing.
+        SettingError: one is malformed, or missing.
     """
     keys = decoded(surroundings.text(KEYS) or "", KEYS)
     provider = surroundings.text(PROVIDER) or ("environment" if keys else "file")
@@ -82,12 +77,12 @@ def load(file: Path) -> KeySettings:
         case "file":
             if keys:
                 msg = f"{PROVIDER} is file: unset {KEYS}, or put its keys into the file, one a line"
-                raise KeySettingsError(msg)
+                raise SettingError(msg)
             return KeySettings("file", file=file)
         case "environment":
             if not keys:
                 msg = f"{PROVIDER} is environment: {KEYS} must hold the key"
-                raise KeySettingsError(msg)
+                raise SettingError(msg)
             return KeySettings("environment", keys=keys)
         case "vault":
             return KeySettings(
@@ -95,14 +90,14 @@ def load(file: Path) -> KeySettings:
             )
         case _:
             msg = f"{PROVIDER} must be file, environment or vault"
-            raise KeySettingsError(msg)
+            raise SettingError(msg)
 
 
 def decoded(text: str, source: str) -> tuple[bytes, ...]:
     """The keys of a text, between commas or blanks; none for an empty text.
 
     Raises:
-        KeySettingsError: something else; the text is not repeated.
+        SettingError: something else; the text is not repeated.
     """
     found = []
     for word in text.replace(",", " ").split():
@@ -112,11 +107,11 @@ def decoded(text: str, source: str) -> tuple[bytes, ...]:
             key = b""
         if len(key) != KEY_BYTES:
             msg = f"{source} must hold {KEY_BYTES} bytes in base64"
-            raise KeySettingsError(msg)
+            raise SettingError(msg)
         found.append(key)
     if len(found) > KEYS_MAX:
         msg = f"{source} must hold at most {KEYS_MAX} keys"
-        raise KeySettingsError(msg)
+        raise SettingError(msg)
     return tuple(found)
 
 
@@ -124,13 +119,13 @@ def _vault() -> VaultSettings:
     """Where the Vault is.
 
     Raises:
-        KeySettingsError: a setting is malformed or missing.
+        SettingError: a setting is malformed or missing.
     """
     token_file = surroundings.text("LEDGER_VAULT_TOKEN_FILE")
     token = surroundings.text("LEDGER_VAULT_TOKEN")
     if (token is None) == (token_file is None):
         msg = "LEDGER_VAULT_TOKEN_FILE or LEDGER_VAULT_TOKEN must say how to log in to Vault"
-        raise KeySettingsError(msg)
+        raise SettingError(msg)
     return VaultSettings(
         address=_address(),
         key=_name("LEDGER_VAULT_KEY", "ledger"),
@@ -139,7 +134,7 @@ def _vault() -> VaultSettings:
         token=token,
         token_file=None if token_file is None else Path(token_file),
         ca_file=surroundings.file("LEDGER_VAULT_CA_FILE"),
-        timeout_s=_timeout_s(),
+        timeout_s=surroundings.seconds("LEDGER_VAULT_TIMEOUT_S", 5, TIMEOUT_S_MAX),
     )
 
 
@@ -147,7 +142,7 @@ def _address() -> str:
     """Vault's address: https, unless it is on this machine.
 
     Raises:
-        KeySettingsError: it is missing, or something else.
+        SettingError: it is missing, or something else.
     """
     address = surroundings.text("LEDGER_VAULT_ADDRESS") or ""
     msg = (
@@ -157,11 +152,11 @@ def _address() -> str:
         parts = urlsplit(address)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        raise KeySettingsError(msg) from None
+        raise SettingError(msg) from None
     is_bare = parts.path in {"", "/"} and not (parts.query or parts.fragment or parts.username)
     is_safe = parts.scheme == "https" or (parts.scheme == "http" and _is_here(host))
     if not host or not is_bare or not is_safe:
-        raise KeySettingsError(msg)
+        raise SettingError(msg)
     return address.rstrip("/")
 
 
@@ -177,27 +172,10 @@ def _name(variable: str, default: str) -> str:
     """A name that stands in a path of Vault's.
 
     Raises:
-        KeySettingsError: it is none.
+        SettingError: it is none.
     """
     name = surroundings.text(variable) or default
     if _NAME.fullmatch(name) is None:
         msg = f"{variable} must be a name of ASCII letters, digits, - and _"
-        raise KeySettingsError(msg)
+        raise SettingError(msg)
     return name
-
-
-def _timeout_s() -> float:
-    """How long Vault may take.
-
-    Raises:
-        KeySettingsError: no such number.
-    """
-    text = os.environ.get("LEDGER_VAULT_TIMEOUT_S") or "5"
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= TIMEOUT_S_MAX:
-        msg = f"LEDGER_VAULT_TIMEOUT_S must be a number of seconds, at most {TIMEOUT_S_MAX:.0f}"
-        raise KeySettingsError(msg)
-    return seconds

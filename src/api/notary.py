@@ -11,7 +11,7 @@ Deliberately does not know: where checkpoints are published, or who asks for the
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 import psycopg
@@ -26,9 +26,6 @@ from ledger_core.database import Role
 from ledger_core.errors import LedgerBusy, LedgerNotFound
 from ledger_core.log import Connection
 from ledger_core.tiles import LogName, TreeDamagedError
-
-if TYPE_CHECKING:
-    from api.runtime import Runtime
 
 # Where tiles lack for more than this, they are computed before anything is signed.
 LAG_LEAVES_MAX = tiles.EDGE_LEAVES_MAX // 4
@@ -367,16 +364,3 @@ def checkpoints(  # noqa: PLR0913, PLR0917 - a listing's filters
         (ledger_id, log, from_size, to_size, limit),
     ).fetchall()
     return [Signed(*row) for row in rows]
-
-
-def checkpoint_at(
-    runtime: "Runtime", ledger_id: int, size: int | None = None, log: LogName = "events"
-) -> str:
-    """The signed note of that size, or of the present head; signed now if it was not yet.
-
-    Raises:
-        LedgerNotFound: no such ledger.
-        BeyondLogError: the log is not that long.
-        NotaryStoppedError: the log does not continue what was signed before.
-    """
-    return runtime.notary.at(ledger_id, log, size).note

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from api import surroundings
+from api.surroundings import SettingError
 from ledger_core import notes
 
 SECRET_BYTES = 32
@@ -26,10 +28,6 @@ ORIGIN_CHARACTERS_MAX = 180
 SECONDS_MAX = 3_600
 TIMESTAMP_EVERY_DEFAULT = 60
 TIMESTAMP_EVERY_MAX = 1_000_000
-
-
-class NotarySettingsError(ValueError):
-    """A setting is malformed; the message says which and what it must be."""
 
 
 class NotarySettings(msgspec.Struct, frozen=True):
@@ -53,18 +51,18 @@ def load() -> NotarySettings:
     """Read the settings.
 
     Raises:
-        NotarySettingsError: one is malformed.
+        SettingError: one is malformed.
     """
     file = os.environ.get("LEDGER_CHECKPOINT_FILE")
     roots = os.environ.get("LEDGER_TIMESTAMP_ROOTS")
     every = os.environ.get("LEDGER_TIMESTAMP_EVERY") or str(TIMESTAMP_EVERY_DEFAULT)
     if not (every.isascii() and every.isdigit() and 1 <= int(every) <= TIMESTAMP_EVERY_MAX):
         msg = f"LEDGER_TIMESTAMP_EVERY must be a whole number from 1 to {TIMESTAMP_EVERY_MAX}"
-        raise NotarySettingsError(msg)
+        raise SettingError(msg)
     return NotarySettings(
         origin=_origin(),
         secrets=_secrets(),
-        seconds=_seconds(),
+        seconds=surroundings.seconds("LEDGER_CHECKPOINT_SECONDS", 1, SECONDS_MAX),
         file=Path(file) if file else None,
         url=_url("LEDGER_CHECKPOINT_URL"),
         timestamp_url=_url("LEDGER_TIMESTAMP_URL"),
@@ -77,7 +75,7 @@ def _origin() -> str:
     """What the names of logs begin with.
 
     Raises:
-        NotarySettingsError: no name may begin so.
+        SettingError: no name may begin so.
     """
     origin = os.environ.get("LEDGER_ORIGIN") or ORIGIN_DEFAULT
     try:
@@ -89,7 +87,7 @@ def _origin() -> str:
             f"LEDGER_ORIGIN must be a name like bank.example/ledgers: 1 to {ORIGIN_CHARACTERS_MAX}"
             " ASCII characters without blanks, '+' and a final slash"
         )
-        raise NotarySettingsError(msg)
+        raise SettingError(msg)
     return origin
 
 
@@ -97,7 +95,7 @@ def _secrets() -> tuple[bytes, ...]:
     """The secrets behind the signing keys, the newest last.
 
     Raises:
-        NotarySettingsError: one is not 32 bytes in base64; the text is not repeated.
+        SettingError: one is not 32 bytes in base64; the text is not repeated.
     """
     text = os.environ.get("LEDGER_SIGNING_KEY") or ""
     found = []
@@ -108,40 +106,23 @@ def _secrets() -> tuple[bytes, ...]:
             secret = b""
         if len(secret) != SECRET_BYTES:
             msg = f"LEDGER_SIGNING_KEY must hold {SECRET_BYTES} bytes in base64, or several such"
-            raise NotarySettingsError(msg)
+            raise SettingError(msg)
         found.append(secret)
     return tuple(found)
-
-
-def _seconds() -> float:
-    """How often at most a growing log is signed without being asked to.
-
-    Raises:
-        NotarySettingsError: no such time.
-    """
-    text = os.environ.get("LEDGER_CHECKPOINT_SECONDS") or "1"
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds <= SECONDS_MAX:
-        msg = f"LEDGER_CHECKPOINT_SECONDS must be a number above 0, up to {SECONDS_MAX}"
-        raise NotarySettingsError(msg)
-    return seconds
 
 
 def _url(variable: str) -> str | None:
     """An address to post to: https, or http on this machine.
 
     Raises:
-        NotarySettingsError: another one; it is not repeated, for it may hold a password.
+        SettingError: another one; it is not repeated, for it may hold a password.
     """
     url = os.environ.get(variable)
     if not url:
         return None
     if not is_safe(url):
         msg = f"{variable} must be an https:// address, or http:// on this machine (127.0.0.1)"
-        raise NotarySettingsError(msg)
+        raise SettingError(msg)
     return url
 
 

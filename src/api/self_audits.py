@@ -153,16 +153,6 @@ def listed(
     return [_self_audit(row) for row in rows]
 
 
-def last_verified(connection: Connection, ledger_id: int) -> int:
-    """The position of the newest audit that found nothing; 0 where there is none."""
-    row = connection.execute(
-        "SELECT position FROM audit.self_audits WHERE ledger_id = %s AND findings_count = 0"
-        " ORDER BY audit_no DESC LIMIT 1",
-        (ledger_id,),
-    ).fetchone()
-    return 0 if row is None else int(row[0])
-
-
 def last_full(connection: Connection, ledger_id: int) -> datetime | None:
     """When the newest full audit began, if there was one."""
     row = connection.execute(

@@ -33,7 +33,7 @@ from api import (
 from api.key_providers.files import new_file_of, read_keys
 from api.key_settings import KeySettings
 from api.limit_settings import LimitSettings, LimitSettingsError
-from api.notary_settings import NotarySettings, NotarySettingsError
+from api.notary_settings import NotarySettings
 from api.oidc_settings import OidcSettings
 from api.proxy_settings import ProxySettings
 from api.staff_settings import StaffSettings
@@ -119,7 +119,7 @@ def load() -> Settings:
         orders=_orders(),
         reason_required=_one_of(ReasonRequired, "LEDGER_REASON_REQUIRED"),
         recording=_one_of(Recording, "LEDGER_ACCESS_RECORDING"),
-        notary=_notary(),
+        notary=_from(notary_settings.load),
         limits=_limits(),
         oidc=_from(oidc_settings.load),
         proxies=_from(proxy_settings.load),
@@ -144,18 +144,6 @@ def _self_audit_s() -> float | None:
         f"LEDGER_SELF_AUDIT must be off, or a whole number of seconds from 1 to {SELF_AUDIT_S_MAX}"
     )
     raise SettingsError(msg)
-
-
-def _notary() -> NotarySettings:
-    """How checkpoints are signed and published.
-
-    Raises:
-        SettingsError: see ``notary_settings``.
-    """
-    try:
-        return notary_settings.load()
-    except NotarySettingsError as error:
-        raise SettingsError(str(error)) from None
 
 
 def _from(load: Callable[[], _T]) -> _T:

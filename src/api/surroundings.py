@@ -37,6 +37,22 @@ def words(variable: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
     return found or default
 
 
+def seconds(variable: str, default: float, most: float) -> float:
+    """The time that a value says, in seconds.
+
+    Raises:
+        SettingError: none above 0 and up to ``most``.
+    """
+    try:
+        found = float(text(variable) or default)
+    except ValueError:
+        found = 0.0
+    if not 0 < found <= most:
+        msg = f"{variable} must be a number of seconds above 0, up to {most:g}"
+        raise SettingError(msg)
+    return found
+
+
 def networks(variable: str) -> tuple[Network, ...]:
     """The networks that a value lists, as in ``10.0.0.0/8,127.0.0.1``.
 

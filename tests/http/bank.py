@@ -5,8 +5,8 @@ from typing import Any
 from httpx2 import Response
 from starlette.testclient import TestClient
 
-from api.role_names import ROLES
 from api.runtime import Runtime
+from ledger_core.access_role import DEFAULT_NAMES
 from projections import runner
 
 Json = dict[str, Any]
@@ -22,7 +22,7 @@ class Bank:
         self.ledger = ledger
         self.ledger_id = runtime.create_ledger(ledger)
         self.keys: dict[str, str] = {
-            role: runtime.create_key(self.ledger_id, role, f"a {role}") for role in ROLES
+            role: runtime.create_key(self.ledger_id, role, f"a {role}") for role in DEFAULT_NAMES
         }
         self._serial = 0
 

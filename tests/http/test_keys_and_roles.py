@@ -16,10 +16,10 @@ from api.permissions import PERMISSION_OF
 from api.problems import Problem
 from api.reads import Reads
 from api.role_book import RoleBook
-from api.role_names import ROLES
 from api.roles import default_roles_of
 from api.routes import ACTIONS
 from ledger_core import commands
+from ledger_core.access_role import DEFAULT_NAMES
 
 SECRET = b"S" * 32
 PUBLIC_ACTIONS = frozenset(action.path for action in ACTIONS if action.public)
@@ -69,7 +69,7 @@ def test_a_role_may_do_what_the_table_says_and_nothing_else(bank: Bank) -> None:
         if path in PUBLIC_PATHS | PUBLIC_ACTIONS:
             continue
         assert list(default_roles_of(operation)) == documented
-        for role in ROLES:
+        for role in DEFAULT_NAMES:
             headers = bank.headers(role) | {"Content-Type": "application/json"}
             answer = bank.client.request(
                 method, path.replace("{", "").replace("}", ""), headers=headers
@@ -196,7 +196,7 @@ def test_the_database_holds_no_key(bank: Bank) -> None:
     secret = bank.keys["admin"].split("_")[3]
     with bank.runtime.connect("ledger_writer") as connection:
         keys = api_keys.list_keys(connection, bank.ledger_id)
-        assert {key.role for key in keys} == set(ROLES)
+        assert {key.role for key in keys} == set(DEFAULT_NAMES)
         assert all(secret not in repr(key) and len(key.secret_hash) == 32 for key in keys)
         row = connection.execute(
             "SELECT * FROM keystore.api_keys WHERE role = 'admin' AND ledger_id = %s",

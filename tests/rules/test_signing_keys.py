@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from api import notary_settings, signing_keys
-from api.notary_settings import NotarySettings, NotarySettingsError
+from api.notary_settings import NotarySettings
 from api.settings import Settings, SettingsError
+from api.surroundings import SettingError
 from ledger_core import checkpoints
 from ledger_core.checkpoints import Checkpoint
 from ledger_core.notes import NoteError
@@ -124,7 +125,7 @@ def test_a_malformed_setting_is_named_and_not_repeated(
 ) -> None:
     """Each setting of the notary is checked when the program starts."""
     monkeypatch.setenv(variable, value)
-    with pytest.raises(NotarySettingsError, match=variable) as refused:
+    with pytest.raises(SettingError, match=variable) as refused:
         notary_settings.load()
     assert "secret" not in str(refused.value)
 

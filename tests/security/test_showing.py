@@ -12,7 +12,7 @@ from api.authority import authority_of
 from api.default_roles import DEFAULT_ROLES
 from api.masking import masked
 from api.permissions import PERMISSION_OF
-from api.role_names import ROLES
+from ledger_core.access_role import DEFAULT_NAMES
 from ledger_core.customers import PERSONAL_FIELDS
 
 PROFILE = {
@@ -59,7 +59,7 @@ def customers_in(document: Json) -> list[Json]:
     return found
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", DEFAULT_NAMES)
 @pytest.mark.parametrize(("path", "operation"), WAYS)
 def test_every_role_sees_what_it_may_everywhere(
     house: Bank, path: str, operation: str, role: str
@@ -89,7 +89,7 @@ def test_some_roles_mask_some_hide_and_one_sees_all() -> None:
     """The default roles differ: the test above sees each way of showing."""
     ways = {
         role: {authority_of([DEFAULT_ROLES[role]], None).personal[name] for name in PROFILE}
-        for role in ROLES
+        for role in DEFAULT_NAMES
     }
     assert ways == {
         "reader": {"masked"},
@@ -101,7 +101,7 @@ def test_some_roles_mask_some_hide_and_one_sees_all() -> None:
     }
 
 
-@pytest.mark.parametrize("role", sorted({*ROLES} - {"auditor"}))
+@pytest.mark.parametrize("role", sorted({*DEFAULT_NAMES} - {"auditor"}))
 def test_no_view_shows_what_the_role_masks(house: Bank, role: str) -> None:
     """Every view and every way of asking: no field in clear but those that the role sees."""
     authority = authority_of([DEFAULT_ROLES[role]], None)
@@ -155,7 +155,7 @@ def test_unmasking_without_a_reason_is_refused_and_recorded(house: Bank) -> None
     assert [(item["status"], item["subjects"]) for item in log] == [(400, ["customer:vex"])]
 
 
-@pytest.mark.parametrize("role", sorted({*ROLES} - {"admin"}))
+@pytest.mark.parametrize("role", sorted({*DEFAULT_NAMES} - {"admin"}))
 def test_unmasking_is_a_permission_of_its_own(house: Bank, role: str) -> None:
     """Not even who sees everything unmasks: there is nothing masked for them."""
     assert PERMISSION_OF["unmask_customer"] == "customers.unmask"

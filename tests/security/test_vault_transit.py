@@ -17,10 +17,11 @@ from api import clock, key_settings, keystore_rotation
 from api.app import create_app
 from api.key_providers import provider_of, vault_transit
 from api.key_providers.vault_transit import VaultTransit
-from api.key_settings import KeySettings, KeySettingsError, VaultSettings
+from api.key_settings import KeySettings, VaultSettings
 from api.keystore_rotation import RotationRefused
 from api.runtime import Runtime
 from api.settings import Settings
+from api.surroundings import SettingError
 from ledger_core.customers import CustomerRegistered, RegisterCustomer
 from ledger_core.errors import LedgerBusy
 from ledger_core.key_provider import Ring, VaultError, WrappedKey
@@ -261,7 +262,7 @@ def test_settings_that_cannot_work_are_told_without_secrets(
     monkeypatch.setenv("LEDGER_KEY_PROVIDER", "vault")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(KeySettingsError, match=complaint) as told:
+    with pytest.raises(SettingError, match=complaint) as told:
         key_settings.load(tmp_path / "none")
     assert "hvs." not in str(told.value)
 
@@ -271,7 +272,7 @@ def test_settings_name_the_provider(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     file = tmp_path / "key-encryption-key"
     assert key_settings.load(file).provider == "file"
     monkeypatch.setenv("LEDGER_KEY_PROVIDER", "environment")
-    with pytest.raises(KeySettingsError, match="must hold the key"):
+    with pytest.raises(SettingError, match="must hold the key"):
         key_settings.load(file)
     one, two = (base64.b64encode(key).decode() for key in KEYS[:2])
     monkeypatch.setenv("LEDGER_KEY_ENCRYPTION_KEY", f"{one}, {two}")
@@ -280,8 +281,8 @@ def test_settings_name_the_provider(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     found = key_settings.load(file)
     assert (found.provider, one in repr(found)) == ("environment", False)
     monkeypatch.setenv("LEDGER_KEY_PROVIDER", "file")
-    with pytest.raises(KeySettingsError, match="one a line"):
+    with pytest.raises(SettingError, match="one a line"):
         key_settings.load(file)
     monkeypatch.setenv("LEDGER_KEY_PROVIDER", "carrier-pigeon")
-    with pytest.raises(KeySettingsError, match="file, environment or vault"):
+    with pytest.raises(SettingError, match="file, environment or vault"):
         key_settings.load(file)

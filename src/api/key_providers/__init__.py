@@ -6,7 +6,8 @@ Each is a ``ledger_core.key_provider.KeyProvider``.
 import structlog
 
 from api.key_providers.files import read_keys
-from api.key_settings import KeySettings, KeySettingsError
+from api.key_settings import KeySettings
+from api.surroundings import SettingError
 from ledger_core.key_provider import KeyProvider, Ring
 
 _log = structlog.get_logger("ledger.keys")
@@ -16,7 +17,7 @@ def provider_of(settings: KeySettings, given: bytes) -> KeyProvider:
     """The provider that the settings name; ``given`` is the key where they name none.
 
     Raises:
-        KeySettingsError: a file of keys cannot be read, or Vault's client is not installed.
+        SettingError: a file of keys cannot be read, or Vault's client is not installed.
         VaultError: a key has the wrong length.
     """
     match settings.provider:
@@ -34,19 +35,19 @@ def _file_ring(settings: KeySettings) -> Ring:
     """The keys of the file, read again when a key turns up that is not known.
 
     Raises:
-        KeySettingsError: they cannot be read.
+        SettingError: they cannot be read.
     """
     file = settings.file
     if file is None:
         msg = "there is no file of keys"
-        raise KeySettingsError(msg)
+        raise SettingError(msg)
     first = read_keys(file)
 
     def load() -> tuple[bytes, ...]:
         """The keys as they are now; those of the start where the file cannot be read."""
         try:
             return read_keys(file)
-        except KeySettingsError as error:
+        except SettingError as error:
             _log.error("the file of keys cannot be read again", reason=str(error))
             return first
 
@@ -57,15 +58,15 @@ def _vault(settings: KeySettings) -> KeyProvider:
     """Vault, and whatever keys wrapped before it.
 
     Raises:
-        KeySettingsError: its client is not installed, or an older key cannot be read.
+        SettingError: its client is not installed, or an older key cannot be read.
     """
     try:
         from api.key_providers.vault_transit import VaultTransit  # noqa: PLC0415 - an extra
     except ModuleNotFoundError:
         msg = "LEDGER_KEY_PROVIDER=vault needs the extra: pip install 'ledger-core[vault]'"
-        raise KeySettingsError(msg) from None
+        raise SettingError(msg) from None
     if settings.vault is None:
         msg = "there is no Vault to ask"
-        raise KeySettingsError(msg)
+        raise SettingError(msg)
     older = [*settings.keys, *(read_keys(settings.file) if settings.file is not None else ())]
     return VaultTransit(settings.vault, Ring(older) if older else None)

@@ -5,7 +5,8 @@ While a key is being changed, the new one stands beside it in a file of its own 
 
 from pathlib import Path
 
-from api.key_settings import KeySettingsError, decoded
+from api.key_settings import decoded
+from api.surroundings import SettingError
 
 
 def new_file_of(file: Path) -> Path:
@@ -17,14 +18,14 @@ def read_keys(file: Path) -> tuple[bytes, ...]:
     """The keys of the file, and of the one beside it.
 
     Raises:
-        KeySettingsError: they cannot be read, or are none.
+        SettingError: they cannot be read, or are none.
     """
     # The new one first: it may take the place of the other between the two.
     fresh = _keys_of(new_file_of(file))
     current = _keys_of(file)
     if not current:
         msg = f"{file} must hold 32 bytes in base64"
-        raise KeySettingsError(msg)
+        raise SettingError(msg)
     return tuple(dict.fromkeys((*current, *fresh)))
 
 
@@ -32,7 +33,7 @@ def _keys_of(file: Path) -> tuple[bytes, ...]:
     """The keys of one file; none where there is no file.
 
     Raises:
-        KeySettingsError: it cannot be read, or holds something else.
+        SettingError: it cannot be read, or holds something else.
     """
     try:
         return decoded(file.read_text(), str(file))
@@ -41,4 +42,4 @@ def _keys_of(file: Path) -> tuple[bytes, ...]:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "no text"
         msg = f"cannot read the secret {file}: {why}"
-        raise KeySettingsError(msg) from None
+        raise SettingError(msg) from None
