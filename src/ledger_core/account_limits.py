@@ -198,6 +198,17 @@ def command_of(event: LimitSet | LimitChangeScheduled) -> SetLimit:
     )
 
 
+def with_ceiling_of(command: SetLimit, first: SetLimit) -> SetLimit:
+    """The command, with a ceiling that it leaves out named as in the command that came first.
+
+    Logs of versions before accounts had ceilings hold nothing about one, and read like ``null``: a
+    retry that still names none is the same command.
+    """
+    if isinstance(command.ceiling, msgspec.UnsetType) and first.ceiling is None:
+        return msgspec.structs.replace(command, ceiling=None)
+    return command
+
+
 def _ceiling(text: str | msgspec.UnsetType | None) -> tuple[bool, int | None]:
     """Whether the ceiling stays as it is, and what it becomes otherwise.
 

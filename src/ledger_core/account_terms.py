@@ -105,6 +105,8 @@ def decide_opening(books: "Books", command: OpenAccount) -> tuple[AccountOpened,
     require_text(command.code, field="code")
     require_text(command.name, field="name")
     require_metadata(command.metadata)
+    if command.customer_id is not None:
+        require_id(command.customer_id, field="customer_id")
     limit_minor = _limit_minor(command)
     ceiling_minor = limit_from_text(command.ceiling, field="ceiling")
     scale = scale_of(command.currency, books.units)

@@ -58,7 +58,7 @@ class Appending:
         self._ledger_id = ledger_id
         self._recorded_at = recorded_at
         self._recorded_at_us = micros(recorded_at)
-        self._began_at = head.position
+        self.began = head
         self._position = head.position
         self.is_locked = is_locked
         self._frontier = head.frontier
@@ -84,7 +84,7 @@ class Appending:
         """
         if self.is_locked:
             return
-        if log.begin(self._connection, self._ledger_id).position != self._began_at:
+        if log.begin(self._connection, self._ledger_id).position != self.began.position:
             self._connection.execute("ROLLBACK")
             raise HeadMoved
         self.is_locked = True
@@ -123,7 +123,7 @@ class Appending:
             statements.append(self._taking(identities))
         statements += (self._move(), "COMMIT")
         self._connection.execute("; ".join(statements).encode(), prepare=False)
-        return self._head()
+        return self.head()
 
     def _swap(self) -> Head:
         """Append and commit by one statement, if the head is where it was taken to be; the new one.
@@ -136,17 +136,17 @@ class Appending:
         """
         rows = ", ".join(self._rows())
         statement = (
-            f"WITH moved AS ({self._move()} AND position = {self._began_at} RETURNING 1)"  # noqa: S608 - see _literal
+            f"WITH moved AS ({self._move()} AND position = {self.began.position} RETURNING 1)"  # noqa: S608 - see _literal
             f" INSERT INTO ledger.events ({_EVENT_COLUMNS})"
             " SELECT l, p, r::timestamptz, t, v, g::text[], k, a, d::json, h::bytea"
             f" FROM moved, (VALUES {rows}) AS e (l, p, r, t, v, g, k, a, d, h)"
         )
         if not self._connection.execute(statement.encode(), prepare=False).rowcount:
             raise HeadMoved
-        return self._head()
+        return self.head()
 
-    def _head(self) -> Head:
-        """The head behind everything that was sealed."""
+    def head(self) -> Head:
+        """The head behind everything that was sealed so far: at a commit, all of it."""
         return Head(self._position, self._recorded_at, self._frontier)
 
     def _move(self) -> str:

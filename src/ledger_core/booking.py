@@ -5,7 +5,6 @@ open and not blocked for their side → identities free → period open → cond
 the hold → limits. The first that fails is the answer.
 """
 
-from collections.abc import Iterable
 from datetime import date
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -47,6 +46,7 @@ from ledger_core.journal import (
     HoldPlaced,
     JournalEntryPosted,
     Posting,
+    Side,
 )
 from ledger_core.money import UNIT_CODE_CHARACTERS_MAX, scale_of, signed_from_text
 from ledger_core.period import PERIOD_ID, open_value_date
@@ -266,7 +266,9 @@ def book(
         ExceedsHold: the entry captures more than the hold holds.
         InsufficientFunds, LimitExceeded: an account or group would go beyond its limit.
     """
-    require_takes(books, entry.postings)
+    accounts = books.accounts
+    for posting in entry.postings:
+        require_takes(accounts[posting.account_id], posting.side)
     if entry.entry_id is not None or entry.reference is not None:
         books.require_free_identities(entry.entry_id, entry.reference)
     entry = in_open_period(books, entry)
@@ -279,17 +281,14 @@ def book(
     return entry
 
 
-def require_takes(books: "Books", postings: Iterable[Posting]) -> None:
-    """Every account is open and takes postings on its side.
+def require_takes(account: Account, side: Side) -> None:
+    """The account is open and takes postings on that side.
 
     Raises:
-        AccountIsClosed, AccountIsBlocked: one does not.
+        AccountIsClosed, AccountIsBlocked: it does not.
     """
-    accounts = books.accounts
-    for posting in postings:
-        account = accounts[posting.account_id]
-        require_open(account)
-        require_not_blocked(account, posting.side)
+    require_open(account)
+    require_not_blocked(account, side)
 
 
 def in_open_period(books: "Books", entry: JournalEntryPosted) -> JournalEntryPosted:

@@ -178,6 +178,11 @@ class Books:
         """Whether everything that is due now is in memory."""
         return self.recorded_at < self.due_known_until
 
+    @property
+    def is_any_due(self) -> bool:
+        """Whether there may be something that falls due at the present time of recording."""
+        return bool(self._due_order) and self._due_order[0][0] <= self.recorded_at
+
     def account(self, account_id: str, *, field: str = "account_id") -> Account:
         """The account of that id.
 

@@ -364,17 +364,26 @@ def differing_fields(
         first = _COMMANDS_OF[type(event)](event)
     if type(first) is not type(command):
         return ("type",)
-    asked: msgspec.Struct = command
-    if isinstance(command, CaptureHold) and isinstance(event, JournalEntryPosted):
-        first = holds.as_captured(cast("CaptureHold", first), command, event)
-    if isinstance(command, OpenAccount):
-        asked = account_terms.with_default_limit(command)
-        first = account_terms.with_default_limit(cast("OpenAccount", first))
+    asked, first = _comparable(command, first, event)
     return tuple(
         name
         for name in first.__struct_fields__
         if name != "key" and getattr(asked, name) != getattr(first, name)
     )
+
+
+def _comparable(command: Command, first: Command, event: Event) -> tuple[Command, Command]:
+    """The command and the one that came first, of its type, with what either left out."""
+    match command:
+        case CaptureHold() if isinstance(event, JournalEntryPosted):
+            return command, holds.as_captured(cast("CaptureHold", first), command, event)
+        case OpenAccount():
+            opened = account_terms.with_default_limit(cast("OpenAccount", first))
+            return account_terms.with_default_limit(command), opened
+        case SetLimit():
+            return account_limits.with_ceiling_of(command, cast("SetLimit", first)), first
+        case _:
+            return command, first
 
 
 def _requesting(

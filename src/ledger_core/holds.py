@@ -270,7 +270,8 @@ def decide_placing(books: "Books", command: PlaceHold) -> tuple[HoldPlaced, ...]
     require_currency(books, credit, command.currency)
     if command.balancing is not None:
         amount_minor = balanced_amount(debit, credit, amount_minor, command.balancing)
-    require_takes(books, _postings(command, max(amount_minor, 1)))
+    require_takes(debit, "debit")
+    require_takes(credit, "credit")
     books.require_free_identities(command.hold_id, command.reference)
     placed = HoldPlaced(
         command.debit_account_id,
@@ -325,7 +326,7 @@ def decide_capture(
         hold_id=hold.hold_id,
         freed_minor=max(freed_minor, 0),
     )
-    if command.code is None and hold.code is not None:
+    if hold.code is not None:  # The command names no other.
         entry = msgspec.structs.replace(entry, code=hold.code)
     return (book(books, command, entry, within_hold=hold.remaining_minor),)
 
@@ -468,12 +469,4 @@ def _released(
         cause,
         reason=command.reason if isinstance(command, VoidHold) else command.description,
         asked=asked_of(command),
-    )
-
-
-def _postings(command: PlaceHold, amount_minor: int) -> tuple[Posting, ...]:
-    """What the hold will be posted as, to ask whether the accounts take it."""
-    return (
-        Posting(command.debit_account_id, "debit", amount_minor, command.currency),
-        Posting(command.credit_account_id, "credit", amount_minor, command.currency),
     )

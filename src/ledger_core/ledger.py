@@ -14,13 +14,14 @@ from datetime import datetime
 import msgspec
 import psycopg
 
-from ledger_core import four_eyes, loading, log
+from ledger_core import four_eyes, loading, log, merkle
 from ledger_core.appending import STATEMENT_EVENTS_MAX, Appending, HeadMoved
 from ledger_core.approvals import ApproveRequest
 from ledger_core.blind_index import BlindIndex
 from ledger_core.books import Books
+from ledger_core.database import LOST
 from ledger_core.errors import LedgerBusy
-from ledger_core.log import Connection, Head, NewEvent
+from ledger_core.log import Connection, Head
 from ledger_core.refusals import RefusalBounds
 from ledger_core.transaction import Mode, Outcome, Status, Submission, Transaction
 from ledger_core.vault import Vault
@@ -28,14 +29,15 @@ from ledger_core.vault import Vault
 __all__ = ["Ledger", "Mode", "Outcome", "Status", "Submission"]
 
 ATTEMPTS_MAX = 3
+# A server that is a standby now may have a successor, which the next connection finds.
+_UNAVAILABLE = (*LOST, psycopg.errors.ReadOnlySqlTransaction)
 
 
 class _Attempt(msgspec.Struct, frozen=True):
-    """A transaction about to be committed: its last event, where that will stand, its answers."""
+    """A transaction about to be committed: where it will end, its events, and its answers."""
 
     position: int
-    recorded_at: datetime
-    last: NewEvent
+    appending: Appending
     outcomes: list[list[Outcome]]
 
 
@@ -57,9 +59,13 @@ class Ledger:
         self._clock = clock
         self._vault = vault
         self._index = index
+        # Who is told that all of a transaction is decided and its commit begins, if anybody is.
+        self.committing: Callable[[], None] | None = None
         self._books = Books()
         self._is_loaded = False
         self._in_doubt: _Attempt | None = None
+        # The last transaction that was answered: no log that is this ledger's lacks it.
+        self._answered: _Attempt | None = None
         # Where this writer left the log, as long as nobody else was seen to write.
         self._left_at: Head | None = None
         self._refusals = RefusalBounds()
@@ -70,17 +76,17 @@ class Ledger:
         Every outcome is durable when this returns.
 
         Raises:
-            LedgerBusy: the database was lost and could not be reached again, or the projectors
-                are too far behind for the state to be held in memory.
+            LedgerBusy: the database was lost and could not be reached again, or takes no changes,
+                or the projectors are too far behind for the state to be held in memory.
         """
         self._in_doubt = None
         for attempt in range(ATTEMPTS_MAX):
             try:
                 return self._attempt(submissions)
-            except (psycopg.OperationalError, psycopg.InterfaceError):
+            except _UNAVAILABLE as error:
                 self.close()
                 if attempt == ATTEMPTS_MAX - 1:
-                    raise LedgerBusy(reason="database_unreachable") from None
+                    raise LedgerBusy(reason=_reason(error)) from None
             except BaseException:
                 self.close()
                 raise
@@ -147,8 +153,11 @@ class Ledger:
                 books.rollback(savepoint)
                 self._in_doubt = None
         head = log.begin(connection, self.ledger_id)
+        if not self._is_loaded:
+            self._require_continued(connection)
         if self._in_doubt is not None and self._is_recorded(connection, self._in_doubt):
             connection.execute("ROLLBACK")
+            self._answered = msgspec.structs.replace(self._in_doubt, outcomes=[])
             return self._in_doubt.outcomes
         if not self._is_loaded:
             loading.first_load(connection, self.ledger_id, books)
@@ -211,6 +220,8 @@ class Ledger:
         """Append what was decided, and commit."""
         books = self._books
         transaction.hand_on()
+        if self.committing is not None:
+            self.committing()
         if appending.last is None:
             # An answer is given on where the ledger stands now, not where it was left.
             appending.lock()
@@ -225,17 +236,51 @@ class Ledger:
             appending.pause()
             self._index.record(connection, self.ledger_id, transaction.profiles.values())
         if outcomes is not None:
-            self._in_doubt = _Attempt(books.position, books.recorded_at, appending.last, outcomes)
+            self._in_doubt = _Attempt(books.position, appending, outcomes)
         self._left_at = appending.commit(transaction.identities)
+        self._answered = _Attempt(books.position, appending, [])
+
+    def _require_continued(self, connection: Connection) -> None:
+        """The log that was connected to anew still has what was answered last.
+
+        It has not where a replica that lagged behind took the place of a lost server, or an old
+        server came back: what was acknowledged is lost there, and going on would hide it.
+
+        Raises:
+            LedgerBusy: it has not; nothing is recorded until people have decided.
+        """
+        if self._answered is not None and not self._is_recorded(connection, self._answered):
+            raise LedgerBusy(
+                reason="log_not_continued", acknowledged_position=self._answered.position
+            )
 
     def _is_recorded(self, connection: Connection, attempt: _Attempt) -> bool:
-        """Whether a transaction whose commit was not answered was committed nevertheless."""
-        last = attempt.last
-        return any(
-            (stored.recorded_at, stored.type, stored.command_key, stored.actor, stored.data)
-            == (attempt.recorded_at, last.type, last.command_key, last.actor, last.data)
-            for stored in log.read_events(connection, self.ledger_id, attempt.position - 1, 1)
-        )
+        """Whether a transaction whose commit was not answered was committed nevertheless.
+
+        Then the log has every event of it. That its last one is there says too little: another
+        writer may have carried out the same request, in a transaction with others than these.
+        """
+        began, ended = attempt.appending.began, attempt.appending.head()
+        if ended.position != attempt.position:
+            return False
+        reached, frontier = began.position, began.frontier
+        while reached < ended.position:
+            limit = min(log.READ_ROWS_MAX, ended.position - reached)
+            stored = log.read_events(connection, self.ledger_id, reached, limit)
+            if not stored:
+                return False
+            frontier = merkle.extend(frontier, [item.leaf_hash for item in stored])
+            reached = stored[-1].position
+        return frontier == ended.frontier
+
+
+def _reason(error: psycopg.Error) -> str:
+    """Why the database does not take what was decided."""
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return "database_read_only"
+    if isinstance(error, psycopg.errors.LockNotAvailable):
+        return "locked_by_another_writer"
+    return "database_unreachable"
 
 
 def _is_little(submissions: Sequence[Submission]) -> bool:

@@ -99,7 +99,8 @@ class Submission(msgspec.Struct, frozen=True):
     ``person`` who that is where several actors are one person, and ``permissions`` what that
     person may approve. A ``dry_run`` is answered alike, and nothing of it is recorded. With
     ``if_match`` there is one command, on one account, which must have one of these versions.
-    ``amount_max`` bounds how much one command may move; ``None``: nothing does.
+    ``amount_max`` bounds how much one command may move; ``None``: nothing does. ``mark`` is what
+    its caller knows it by; nothing here looks at it.
     """
 
     commands: Sequence[Command]
@@ -110,6 +111,7 @@ class Submission(msgspec.Struct, frozen=True):
     dry_run: bool = False
     if_match: tuple[int, ...] | None = None
     amount_max: AmountBounds | None = None
+    mark: object = None
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -192,6 +194,11 @@ class Transaction:
         """Record what is due, before anything is decided; whether there may be more of it."""
         books = self._books
         more = not books.is_due_known and loading.load_due(self._connection, self._ledger_id, books)
+        if not books.is_any_due:
+            return more
+        if self._appending is not None:
+            # No rollback puts back what is taken out of the order of due times.
+            self._appending.lock()
         places = books.next_due()
         if places:
             loading.load_wanted(self._connection, self._ledger_id, books, Wants(kept=set(places)))

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event
+from typing import Protocol
 
 import msgspec
-import psycopg
 
 from ledger_core import log
-from ledger_core.database import connect
+from ledger_core.database import LOST, connect
 from ledger_core.log import Connection
 from projections.batches import (
     BATCH_EVENTS_MAX,
@@ -59,11 +59,33 @@ class Standing(msgspec.Struct, frozen=True):
     position: int
 
 
+class Taken(msgspec.Struct, frozen=True):
+    """A batch that some projections took in together: its first and last position."""
+
+    names: tuple[str, ...]
+    first: int
+    last: int
+
+
+class Watch(Protocol):
+    """Who is told of every batch, by the runner's thread, which waits for it."""
+
+    def begins(self) -> None:
+        """A batch may be there, and is looked for."""
+
+    def took(self, ledger_id: int, taken: Taken) -> None:
+        """It was there, and is committed."""
+
+
 @dataclass(slots=True)
 class RunnerCache:
-    """What one runner of one ledger remembers between batches, by projections that go together."""
+    """What one runner of one ledger remembers between batches, by projections that go together.
+
+    ``taken`` is the batch that was taken in last.
+    """
 
     memories: dict[tuple[str, ...], Memory] = field(default_factory=dict)
+    taken: Taken | None = None
 
 
 def positions(connection: Connection, ledger_id: int) -> dict[str, tuple[int, datetime | None]]:
@@ -102,6 +124,8 @@ def advance(
                 most = limit if ahead is None else min(limit, ahead - position)
                 taken = _advance_group(connection, ledger_id, group, most, cache)
                 if taken:
+                    names = tuple(item.name for item in group)
+                    cache.taken = Taken(names, position + 1, position + taken)
                     return taken
                 ahead = position
     except BaseException:
@@ -134,13 +158,16 @@ def catch_up(
             return reached
 
 
-def run_forever(url: str, stop: Event, *, poll_s: float = POLL_S) -> None:
+def run_forever(
+    url: str, stop: Event, *, poll_s: float = POLL_S, watch: Watch | None = None
+) -> None:
     """Keep the projections of all ledgers up to date until ``stop`` is set.
 
     Unless a whole batch is waiting, there is a pause between batches: events that come one by one
     are then taken many at a time, which leaves the processor to those who write them.
 
     A lost connection is made anew, with growing pauses; anything else that goes wrong raises.
+    ``watch`` is told of every batch.
     """
     pause_s = RECONNECT_S_MIN
     while not stop.is_set():
@@ -148,11 +175,11 @@ def run_forever(url: str, stop: Event, *, poll_s: float = POLL_S) -> None:
             with connect(url, "ledger_projector") as connection:
                 caches: dict[int, RunnerCache] = {}
                 while not stop.is_set():
-                    taken = _advance_all(connection, caches)
+                    taken = _advance_all(connection, caches, watch)
                     if taken < BATCH_EVENTS_MAX:
                         stop.wait(poll_s if taken < BUSY_EVENTS else max(poll_s, BUSY_POLL_S))
                     pause_s = RECONNECT_S_MIN
-        except (psycopg.OperationalError, psycopg.InterfaceError):
+        except LOST:
             stop.wait(pause_s)
             pause_s = min(2 * pause_s, RECONNECT_S_MAX)
 
@@ -211,12 +238,20 @@ def _advance_group(
     return take_batch(connection, ledger_id, targets, memory, limit)
 
 
-def _advance_all(connection: Connection, caches: dict[int, RunnerCache]) -> int:
+def _advance_all(
+    connection: Connection, caches: dict[int, RunnerCache], watch: Watch | None
+) -> int:
     """Bring every ledger one batch forward; how many events were taken."""
     taken = 0
     for ledger_id, _ in log.ledgers(connection):
         if ledger_id not in caches:
             ensure_registered(connection, ledger_id)
             caches[ledger_id] = RunnerCache()
-        taken += advance(connection, ledger_id, cache=caches[ledger_id])
+        cache = caches[ledger_id]
+        if watch is not None:
+            watch.begins()
+        count = advance(connection, ledger_id, cache=cache)
+        if count and watch is not None and cache.taken is not None:
+            watch.took(ledger_id, cache.taken)
+        taken += count
     return taken

@@ -17,7 +17,7 @@ from typing import get_args
 import psycopg
 import pytest
 
-from api import embedded_postgres
+from api import embedded_postgres, postgres_programs
 from api.embedded_postgres import EmbeddedPostgresError, Login
 
 FAST = {"fsync": "off", "shared_buffers": "16MB"}
@@ -325,13 +325,13 @@ def test_root_copies_binaries_that_the_server_user_cannot_reach(
 ) -> None:
     """Programs installed below a closed folder are copied once, writable by root alone."""
     site = private_home / "site-packages"
-    original = embedded_postgres._packaged_binaries()  # noqa: SLF001 - to install it elsewhere
+    original = postgres_programs.packaged_binaries()
     for name in ("embedded_postgres", "embedded_postgres.libs"):
         shutil.copytree(original.parents[2] / name, site / name, symlinks=True)
     system = Path(tempfile.mkdtemp(prefix="ledger-system-"))
     system.chmod(0o755)
     monkeypatch.syspath_prepend(str(site))
-    monkeypatch.setattr(embedded_postgres, "SYSTEM_FOLDERS", (system,))
+    monkeypatch.setattr(postgres_programs, "SYSTEM_FOLDERS", (system,))
     try:
         cluster = embedded_postgres.ensure_running(private_home / "data", settings=FAST)
         (copy,) = system.iterdir()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests.databases import superuser_of
 from tests.postgres.ledger_harness import World
 from tests.postgres.test_tiles import build, defined_root, fill
 from tests.rules.harness import deposited, opened
@@ -285,3 +286,20 @@ def test_origins_are_named_after_the_ledger(tmp_path: Path) -> None:
     )
     assert notary.origin_of(settings, "main") == "bank.example/main"
     assert notary.origin_of(settings, "main", "accesses") == "bank.example/main/access"
+
+
+def test_a_lost_connection_is_made_anew(office: Office) -> None:
+    """After PostgreSQL was away, between two rounds, the next but one signs again."""
+    office.notary.round()
+    office.world.run(deposited("A", 5, key="second"))
+    with psycopg.connect(superuser_of(office.world.url), autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND application_name = 'ledger_writer'"
+        )
+    with pytest.raises(psycopg.OperationalError):
+        office.notary.round()
+    office.notary.round()
+    stored = notary.checkpoints(office.world.connect(), office.world.ledger_id)
+    assert [item.size for item in stored] == [3, 4]
