@@ -5,6 +5,7 @@ What is given are commands, decided by the rules themselves, so that no test sta
 that cannot be.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar, cast
@@ -66,6 +67,7 @@ class Given:
         try:
             events = decide(self.books, command)
         except LedgerError as error:
+            _require_own_field(command, error)
             return Answer(self.books, (), error)
         for event in events:
             record(self.books, event)
@@ -85,6 +87,12 @@ def given(*happened: Command) -> Given:
         for event in decide(books, command):
             record(books, event)
     return Given(books)
+
+
+def _require_own_field(command: Command, error: LedgerError) -> None:
+    """Where a refusal names a field, it is one of the command: the caller finds it there."""
+    named = error.seen.get("field", command.__struct_fields__[0])
+    assert re.split(r"[.\[]", str(named))[0] in command.__struct_fields__, named
 
 
 def decide(books: Books, command: Command) -> tuple[Event, ...]:

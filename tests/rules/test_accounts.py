@@ -1,6 +1,6 @@
 """Accounts: opening, limits, blocks, holders, closing, and what is available."""
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from hypothesis import given as draw
@@ -45,6 +45,7 @@ from ledger_core.errors import (
     CustomerErasedAlready,
     CustomerNotFound,
     InsufficientFunds,
+    KycNotCleared,
     LinkNotFound,
     UnknownCurrency,
     ValidationFailed,
@@ -84,6 +85,57 @@ def test_a_customers_account_may_not_be_overdrawn_unless_so_agreed(account_type:
         event = given().when(opened("X", account_type=account_type, limit=text)).events[0]
         assert isinstance(event, AccountOpened)
         assert event.limit_minor == minor
+
+
+def test_an_account_has_all_that_was_said_of_it() -> None:
+    """In its event, and in its terms from then on."""
+    command = opened(
+        "A",
+        account_type="asset",
+        currency="JPY",
+        limit="7",
+        ceiling="9",
+        code="1000",
+        name="Cash",
+        customer_id="ann",
+        metadata={"n": "v"},
+    )
+    said: dict[str, Any] = {
+        "account_id": "A",
+        "limit_minor": 7,
+        "ceiling_minor": 9,
+        "code": "1000",
+        "name": "Cash",
+        "metadata": {"n": "v"},
+    }
+    books = (
+        given(ANN).when(command).then(AccountOpened("asset", "JPY", 0, customer_id="ann", **said))
+    )
+    assert books.accounts["A"].terms == Terms(
+        account_no=2,
+        account_type="asset",
+        currency="JPY",
+        scale=0,
+        normal_side="debit",
+        opened_at=START,
+        status="open",
+        blocks=(),
+        holders=(Holder("ann", "owner"),),
+        groups=(),
+        **said,
+    )
+
+
+@pytest.mark.parametrize(("status", "is_opened"), [("cleared", True), ("pending", False)])
+def test_an_account_is_opened_for_who_is_known(status: str, *, is_opened: bool) -> None:
+    """The refusal names the customer and says what is the matter."""
+    known = RegisterCustomer(customer_id="cy", profile={"name": "Cy", "kyc_status": status})
+    answer = given(known).when(opened("A", customer_id="cy"))
+    if is_opened:
+        assert answer.error is None
+    else:
+        assert isinstance(answer.error, KycNotCleared)
+        assert answer.error.seen == {"customer_id": "cy", "kyc_status": status}
 
 
 def test_an_account_without_a_chosen_id_is_named_by_its_position() -> None:
@@ -221,7 +273,9 @@ def test_blocks_stack_by_cause() -> None:
         .then(BlockLifted("A", "fraud", "full"))
     )
     assert books.accounts["A"].terms.blocks == (Block("court", "debit"),)
-    Given(books).when(UnfreezeAccount(account_id="A", cause="fraud")).then_refuses(BlockNotFound)
+    Given(books).when(UnfreezeAccount(account_id="A", cause="fraud")).then_refuses(
+        BlockNotFound, account_id="A"
+    )
 
 
 def test_lifting_a_cause_lifts_every_effect_of_it_or_the_one_named() -> None:

@@ -19,7 +19,7 @@ from ledger_core.approvals import ApprovalRequested, ApproveRequest, RejectReque
 from ledger_core.bank_statements import RecordStatement
 from ledger_core.blocks import FreezeAccount, UnfreezeAccount
 from ledger_core.booking import BalanceCondition, Bounds
-from ledger_core.books import Caller, Event, Wants
+from ledger_core.books import Caller, Event
 from ledger_core.commands import Command, RequestApproval
 from ledger_core.customers import (
     ChangeProfile,
@@ -119,7 +119,9 @@ COMMANDS: tuple[tuple[tuple[Command, ...], Command], ...] = (
     ),
     (BANK, Deposit(account_id="A", amount="5", currency="EUR")),
     (BANK, Deposit(account_id="A", amount="5", currency="EUR", channel="card", **BOOKED)),
+    (BANK, Deposit(account_id="A", amount="5", currency="EUR", channel="card")),
     (BANK, Withdraw(account_id="A", amount="5", currency="EUR")),
+    (BANK, Withdraw(account_id="A", amount="5", currency="EUR", channel="atm")),
     (BANK, Withdraw(account_id="A", amount="5", currency="EUR", channel="atm", **BOOKED)),
     (BANK, PostEntry(postings=LINES)),
     (BANK, PostEntry(postings=LINES, **BOOKED)),
@@ -458,24 +460,20 @@ def test_a_command_is_one_json_object(command: Command) -> None:
         msgspec.json.decode(data[:-1] + b',"colour":"red"}', type=Command)
 
 
-def test_a_command_asks_for_everything_it_names() -> None:
-    """Accounts, customers, entries and references: what is not asked for is not loaded."""
-    expected = {
-        "accounts": {"A", "B", "D", "X"}
-        | {f"bank:{channel}:EUR" for channel in ("counter", "card", "atm", "position")}
-        | {"bank:position:USD"},
-        "customers": {"ann", "ben"},
-        "entries": {"e", "first", "h"},
-        "references": {"r"},
-    }
-    wants = Wants()
-    for _, command in COMMANDS:
-        command.needs(wants)
-    assert {name: getattr(wants, name) for name in expected} == expected
-
-
 def test_an_erasure_is_answered_by_its_event() -> None:
     """The subject is the ledger's own and no content of the command."""
     event = CustomerErased("ann", "sub_9", "r")
     command = EraseCustomer(customer_id="ann", reason="r")
     assert commands.differing_fields(command, event, None) == ()
+
+
+def test_what_callers_may_send_is_everything_but_what_an_import_says() -> None:
+    """That a statement is complete is for imports to say."""
+    assert set(commands.types()) - set(commands.wire_types()) == {RecordStatement}
+    assert set(commands.wire_types()) < set(commands.types())
+
+
+def test_a_command_that_changed_nothing_is_kept_without_its_key() -> None:
+    """The key is the event's own."""
+    event = commands.nothing_changed(CloseAccount(key="k", account_id="A"))
+    assert event.command == {"type": "close_account", "key": "", "account_id": "A", "reason": None}

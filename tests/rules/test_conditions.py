@@ -75,7 +75,7 @@ def test_of_two_commands_on_the_same_version_one_is_carried_out() -> None:
 # Balances ----------------------------------------------------------------------------------------
 
 _bounds = st.fixed_dictionaries(
-    {}, optional={name: st.integers(-30, 130) for name in ("gte", "gt", "lte", "lt", "eq")}
+    {}, optional={name: st.integers(-30, 130) for name in ("gte", "gt", "lte", "lt", "eq", "ne")}
 ).filter(bool)
 
 
@@ -94,6 +94,7 @@ def test_a_balance_is_within_all_bounds_once_the_entry_is_booked(
         and expected <= bounds.get("lte", expected)
         and expected < bounds.get("lt", expected + 1)
         and expected == bounds.get("eq", expected)
+        and expected != bounds.get("ne", expected - 1)
     )
     if holds:
         assert answer.error is None
@@ -123,6 +124,47 @@ def test_available_counts_what_is_held_and_the_limit() -> None:
     assert case.when(transfer("C", "B", 10, if_balance={"C": _available(eq="-10")})).error is None
     case.when(transfer("A", "B", 1, if_balance={"A": _available(gte="110")})).then_refuses(
         ConditionFailed, balance="available", would_be_minor="109"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "passing", "failing"),
+    [
+        ("gte", ("40", "39"), ("41",)),
+        ("gt", ("39",), ("40", "41")),
+        ("lte", ("40", "41"), ("39",)),
+        ("lt", ("41",), ("40", "39")),
+        ("eq", ("40",), ("39", "41")),
+        ("ne", ("39", "41"), ("40",)),
+    ],
+)
+@pytest.mark.parametrize("which", ["posted", "pending", "available"])
+def test_each_bound_is_met_or_not_at_its_edge(
+    which: str, name: str, passing: tuple[str, ...], failing: tuple[str, ...]
+) -> None:
+    """Of 100, 60 are moved on; without holds and limit all three balances are the 40 that stay."""
+    for text in (*passing, *failing):
+        condition = {"A": BalanceCondition(**{which: Bounds(**{name: text})})}
+        answer = given(*BANK).when(transfer("A", "C", 60, if_balance=condition))
+        if text in passing:
+            assert answer.error is None, text
+        else:
+            answer.then_refuses(ConditionFailed, account_id="A", balance=which, would_be_minor="40")
+
+
+def test_pending_is_what_is_there_once_every_hold_is_captured() -> None:
+    """Of both sides, and with no limit; the other two balances count no incoming hold."""
+    incoming = PlaceHold(
+        debit_account_id="C", credit_account_id="A", amount="7", currency="EUR", hold_id="in"
+    )
+    case = given(*BANK, SetLimit(account_id="A", limit="50"), _hold(30, hold_id="out"), incoming)
+    condition = BalanceCondition(
+        posted=Bounds(eq="90"), pending=Bounds(eq="67"), available=Bounds(eq="110")
+    )
+    assert case.when(transfer("A", "B", 10, if_balance={"A": condition})).error is None
+    condition = BalanceCondition(pending=Bounds(ne="66"))
+    case.when(transfer("A", "B", 1, if_balance={"A": condition})).then_refuses(
+        ConditionFailed, account_id="A", balance="pending", would_be_minor="66"
     )
 
 
@@ -166,12 +208,25 @@ def test_force_skips_the_limits_and_no_condition() -> None:
 # Form --------------------------------------------------------------------------------------------
 
 
+def test_bounds_on_the_number_of_conditions_are_inclusive() -> None:
+    """As many accounts as may be named, and one."""
+    names = [f"a{n}" for n in range(CONDITIONS_MAX)]
+    case = given(*BANK, *(opened(name) for name in names))
+    for fields in (
+        {"if_version": dict.fromkeys(names, 1)},
+        {"if_balance": dict.fromkeys(names, _posted(eq="0"))},
+        {"if_version": {"a0": 1}, "if_balance": {"a1": _posted(eq="0")}},
+    ):
+        assert case.when(transfer("A", "B", 1, **fields)).error is None
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         ("if_version", {}),
         ("if_version", {f"a{n}": 1 for n in range(CONDITIONS_MAX + 1)}),
         ("if_version", {"": 1}),
+        ("if_version", {"A": 1, "B": 0}),
         ("if_version", {"A": 0}),
         ("if_balance", {}),
         ("if_balance", {f"a{n}": _posted(eq="1") for n in range(CONDITIONS_MAX + 1)}),

@@ -128,8 +128,9 @@ def test_joiners_belong_to_texts_and_not_to_ids(joiner: str) -> None:
 @pytest.mark.parametrize("value", [".", ".."])
 def test_an_id_is_no_step_in_a_path(value: str) -> None:
     """A client would take it out of the URL; longer names may hold dots."""
-    with pytest.raises(ValidationFailed):
+    with pytest.raises(ValidationFailed) as refused:
         fields.require_id(value, field="x")
+    assert refused.value.field == "x"
     fields.require_id(f"{value}a", field="x")
     fields.require_text(value, field="x")
 
@@ -147,6 +148,8 @@ def test_a_text_of_blanks_is_no_text(value: str) -> None:
 def test_bounds_are_inclusive() -> None:
     """The documented maximum passes, one more does not."""
     fields.require_id("x" * 200, field="x")
+    fields.require_id("\u00e4", field="x")
+    fields.require_id("\u00e4" * 200, field="x")
     fields.require_text("x" * 500, field="x")
     fields.require_key("k" * 255)
     fields.require_metadata({"n" * 40: "v" * 500})
@@ -164,6 +167,9 @@ def test_bounds_are_inclusive() -> None:
     for call in calls:
         with pytest.raises(ValidationFailed):
             call()
+    with pytest.raises(ValidationFailed) as refused:
+        fields.require_key("")
+    assert refused.value.field == "key"
 
 
 def test_absent_is_not_malformed() -> None:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given as draw
 from hypothesis import strategies as st
@@ -30,8 +31,11 @@ from ledger_core.books import Books
 from ledger_core.commands import Command
 from ledger_core.errors import (
     AccountIsBlocked,
+    AccountIsClosed,
     AccountNotEmpty,
+    AccountNotFound,
     ConditionFailed,
+    CurrencyMismatch,
     EntryExists,
     ExceedsHold,
     HoldAlreadyCaptured,
@@ -47,6 +51,7 @@ from ledger_core.errors import (
     PeriodIsClosed,
     ReferenceConflict,
     SameAccount,
+    UnknownCurrency,
     ValidationFailed,
     VersionConflict,
 )
@@ -265,6 +270,69 @@ def test_a_malformed_hold_is_refused(fields: dict[str, Any], field: str) -> None
     assert answer.error.field.split(".")[0] == field
 
 
+@pytest.mark.parametrize(
+    ("happened", "command", "kind", "seen"),
+    [
+        ((), held("X", "B", 1), AccountNotFound, {"field": "debit_account_id"}),
+        ((), held("A", "X", 1), AccountNotFound, {"field": "credit_account_id"}),
+        (
+            (opened("J", currency="JPY"),),
+            held("A", "J", 1),
+            CurrencyMismatch,
+            {"account_id": "J", "account_currency": "JPY"},
+        ),
+        (
+            (opened("J", currency="JPY"),),
+            held("J", "B", 1),
+            CurrencyMismatch,
+            {"account_id": "J", "account_currency": "JPY"},
+        ),
+        ((), held("A", "B", 1, currency="PTS"), UnknownCurrency, {}),
+        ((CloseAccount(account_id="B"),), held("A", "B", 1), AccountIsClosed, {"account_id": "B"}),
+        ((CloseAccount(account_id="B"),), held("B", "A", 1), AccountIsClosed, {"account_id": "B"}),
+        (
+            (FreezeAccount(account_id="A", cause="c", effect="debit"),),
+            held("A", "B", 0, balancing="debit"),
+            AccountIsBlocked,
+            {"account_id": "A", "side": "debit", "causes": ["c"]},
+        ),
+        (
+            (FreezeAccount(account_id="B", cause="c", effect="credit"),),
+            held("A", "B", 1),
+            AccountIsBlocked,
+            {"account_id": "B", "side": "credit", "causes": ["c"]},
+        ),
+    ],
+)
+def test_both_accounts_must_take_what_is_held(
+    happened: tuple[Command, ...],
+    command: Command,
+    kind: type[LedgerError],
+    seen: dict[str, object],
+) -> None:
+    """They are there, in its currency, open, and not blocked for their side, even of nothing."""
+    bank(*happened).when(command).then_refuses(kind, **seen)
+
+
+def test_a_block_of_the_other_side_does_not_stop_a_hold() -> None:
+    """What will be debited may not be credited, and the other way round; 0 may be asked for."""
+    blocks = (
+        FreezeAccount(account_id="A", cause="c", effect="credit"),
+        FreezeAccount(account_id="B", cause="c", effect="debit"),
+    )
+    books = bank(*blocks).when(held("A", "B", 0, balancing="debit")).books
+    assert hold_of(books).amount_minor == 0
+    longest = START + timedelta(seconds=TIMEOUT_S_MAX)
+    for command in (
+        held("A", "B", 1, "L1", timeout_s=TIMEOUT_S_MAX),
+        held("A", "B", 1, "L2", expires_at=longest),
+    ):
+        books = Given(books).when(command).books
+        assert hold_of(books, command.hold_id or "").expires_at == longest
+    books = Given(books).when(held("A", "B", 1, "S", timeout_s=1)).books
+    assert hold_of(books, "S").expires_at == START + timedelta(seconds=1)
+
+
 def test_accounts_must_differ_and_conditions_hold() -> None:
     """As for every movement; conditions are judged with the hold in place."""
     bank().when(held("A", "A", 1)).then_refuses(SameAccount)
@@ -301,7 +369,9 @@ def test_a_part_captured_frees_the_rest() -> None:
     assert sums_of(books, "B") == (0, 0, 25, 0)
     hold = hold_of(books)
     assert (hold.status, hold.captured_minor, hold.freed_minor) == ("captured", 25, 35)
-    Given(books).when(captured("H", 1)).then_refuses(HoldAlreadyCaptured, hold_id="H")
+    Given(books).when(captured("H", 1)).then_refuses(
+        HoldAlreadyCaptured, hold_id="H", position=books.position
+    )
 
 
 def test_several_captures_where_the_hold_allows_them() -> None:
@@ -339,6 +409,10 @@ def test_a_capture_of_nothing_has_its_conditions_met(*, multi_capture: bool) -> 
         ConditionFailed, would_be_minor=left
     )
     holding.when(captured("H", 0, reference="taken")).then_refuses(ReferenceConflict)
+    assert holding.when(deposited("A", 1, entry_id="e")).error is None
+    assert holding.when(withdrawn("A", 1)).error is None
+    version += 2
+    holding.when(captured("H", 0, entry_id="e")).then_refuses(EntryExists)
     fine = BalanceCondition(available=Bounds(eq=left))
     met = captured("H", 0, if_version={"A": version}, if_balance={"A": fine})
     assert holding.when(met).error is None
@@ -384,7 +458,7 @@ def test_freeing_needs_no_open_sides() -> None:
 def test_a_capture_can_be_reversed_once_and_a_hold_not_at_all() -> None:
     """A reversal undoes the entry and leaves the hold resolved."""
     holding = bank(held("A", "B", 60), captured("H", 50, entry_id="e"))
-    holding.when(ReverseEntry(reverses="H")).then_refuses(NotReversible)
+    holding.when(ReverseEntry(reverses="H")).then_refuses(NotReversible, hold_id="H")
     books = holding.when(ReverseEntry(reverses="e")).books
     assert books.accounts["A"].posted_minor == 100
     assert sums_of(books, "A")[1] == 0
@@ -428,7 +502,9 @@ def test_a_void_frees_everything() -> None:
     )
     assert sums_of(answer.books, "A") == (0, 0, 100, 0)
     assert sums_of(answer.books, "B") == (0, 0, 0, 0)
-    Given(answer.books).when(voided("H")).then_refuses(HoldAlreadyVoided)
+    Given(answer.books).when(voided("H")).then_refuses(
+        HoldAlreadyVoided, hold_id="H", position=answer.books.position
+    )
     Given(answer.books).when(captured("H")).then_refuses(HoldAlreadyVoided)
 
 
@@ -473,8 +549,12 @@ def test_what_is_said_of_a_hold_must_be_so(command: Command, said: dict[str, str
 def test_a_void_of_another_amount_is_refused() -> None:
     """Less is not what is held, more is not there; exactly the rest is fine."""
     holding = bank(held("A", "B", 60, multi_capture=True), captured("H", 10))
-    holding.when(voided("H", amount="60")).then_refuses(ExceedsHold, remaining_minor="50")
-    holding.when(voided("H", amount="49")).then_refuses(HoldMismatch, remaining_minor="50")
+    holding.when(voided("H", amount="60")).then_refuses(
+        ExceedsHold, hold_id="H", remaining_minor="50"
+    )
+    holding.when(voided("H", amount="49")).then_refuses(
+        HoldMismatch, hold_id="H", remaining_minor="50"
+    )
     assert holding.when(voided("H", amount="50")).error is None
 
 
@@ -531,7 +611,9 @@ def test_a_hold_expires_at_its_exact_time() -> None:
     assert sums_of(holding.books, "A") == (0, 0, 100, 0)
     assert hold_of(holding.books).status == "expired"
     assert hold_of(holding.books).due_at is None
-    holding.when(captured("H")).then_refuses(HoldHasExpired, hold_id="H")
+    holding.when(captured("H")).then_refuses(
+        HoldHasExpired, hold_id="H", position=holding.books.position
+    )
     holding.when(voided("H")).then_refuses(HoldHasExpired)
 
 
@@ -642,6 +724,11 @@ def test_the_same_moment_in_another_zone_is_the_same_content() -> None:
     other = held("A", "B", 60, expires_at=datetime(2026, 3, 3, 14, 0, tzinfo=zone))
     [event] = bank().when(utc).events
     assert commands.differing_fields(other, event, None) == ()
+    [event] = bank().when(other).events
+    assert isinstance(event, HoldPlaced)
+    assert event.expires_at == datetime(2026, 3, 3, 12, 0, tzinfo=UTC)
+    assert event.expires_at.tzinfo is UTC
+    assert holds.whole_of(held("A", "B", 7)) == HoldPlaced("A", "B", 7, "EUR")
 
 
 _steps = st.lists(
@@ -679,6 +766,75 @@ def test_what_is_held_is_what_open_holds_hold(
             0,
         )
         assert sums_of(books, "B") == (0, 0, pair[0].captured_minor, pair[0].remaining_minor)
+
+
+def test_a_hold_keeps_all_that_was_said_of_it() -> None:
+    """Whoever looks it up sees when it was placed, what for, and which event was the last."""
+    command = held(
+        "A",
+        "B",
+        30,
+        reference="r",
+        description="d",
+        metadata={"n": "v"},
+        code="c",
+        multi_capture=True,
+        timeout_s=60,
+    )
+    case = bank()
+    position = case.books.position + 1
+    placed = Hold(
+        hold_id="H",
+        position=position,
+        debit_account_id="A",
+        credit_account_id="B",
+        amount_minor=30,
+        currency="EUR",
+        placed_at=START,
+        last_position=position,
+        status="open",
+        captured_minor=0,
+        freed_minor=0,
+        expires_at=SOON,
+        multi_capture=True,
+        resolved_at=None,
+        reference="r",
+        description="d",
+        metadata={"n": "v"},
+        code="c",
+    )
+    assert hold_of(case.when(command).books) == placed
+    case.books.recorded_at = START + timedelta(seconds=9)
+    assert hold_of(case.when(captured("H", 10)).books) == msgspec.structs.replace(
+        placed, captured_minor=10, last_position=position + 1
+    )
+    assert hold_of(case.when(voided("H")).books) == msgspec.structs.replace(
+        placed,
+        captured_minor=10,
+        freed_minor=20,
+        status="voided",
+        resolved_at=START + timedelta(seconds=9),
+        last_position=position + 2,
+    )
+    (released,) = bank(command).when(voided("H")).events
+    assert isinstance(released, HoldReleased)
+    assert (released.amount_minor, released.currency) == (30, "EUR")
+    nameless = case.when(held("A", "B", 1, hold_id=None)).books
+    assert hold_of(nameless, f"hld_{nameless.position}").hold_id == f"hld_{nameless.position}"
+
+
+def test_what_was_freed_adds_up() -> None:
+    """By captures and by releases alike."""
+    hold = Hold("H", 1, "A", "B", 30, "EUR", START, 1, captured_minor=4, freed_minor=2)
+    legs = Posting("A", "debit", 5, "EUR"), Posting("B", "credit", 5, "EUR")
+    capture = JournalEntryPosted("capture", legs, hold_id="H", freed_minor=3)
+    after = holds.evolve(hold, capture, 2, START)
+    assert (after.captured_minor, after.freed_minor, after.remaining_minor) == (9, 5, 16)
+    released = HoldReleased("H", "A", "B", 16, "EUR", "voided")
+    after = holds.evolve(hold, released, 2, START)
+    assert (after.captured_minor, after.freed_minor, after.status) == (4, 18, "open")
+    assert holds.ids(capture, 2) == ("H",)
+    assert holds.ids(msgspec.structs.replace(capture, hold_id=None), 2) == ()
 
 
 def test_an_event_on_a_hold_that_was_never_placed_is_damage() -> None:

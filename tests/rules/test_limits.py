@@ -176,6 +176,13 @@ def test_a_ceiling_that_is_not_named_stays() -> None:
     assert answer.books.accounts["A"].terms.ceiling_minor == 70
     assert commands.differing_fields(unnamed, answer.events[0], None) == ()
     assert commands.differing_fields(named, answer.events[0], None) == ("ceiling",)
+    none = with_field(named, "ceiling", None)
+    assert commands.differing_fields(none, answer.events[0], None) == ("ceiling",)
+    # As logs have it of before there were ceilings.
+    assert commands.differing_fields(unnamed, LimitSet("A", 5), None) == ()
+    assert commands.differing_fields(named, LimitSet("A", 5), None) == ("ceiling",)
+    other = with_field(unnamed, "limit", "6")
+    assert commands.differing_fields(other, LimitSet("A", 5), None) == ("limit",)
     case.when(named).then_nothing()
     books = case.when(with_field(named, "ceiling", None)).then(LimitSet("A", 5))
     assert books.accounts["A"].terms.ceiling_minor is None
@@ -223,6 +230,9 @@ def test_a_second_change_for_a_day_takes_the_place_of_the_first() -> None:
     first = SetLimit(account_id="A", limit="50", ceiling="90", effective_date=TOMORROW)
     later = with_field(first, "effective_date", TOMORROW + timedelta(days=1))
     books = given(opened("A"), first, later).when(with_field(first, "limit", "0")).books
+    Given(books).when(with_field(first, "limit", "0")).then_nothing()
+    for_another_reason = with_field(with_field(first, "limit", "0"), "reason", "r")
+    Given(books).when(for_another_reason).then_nothing()
     assert _change(books, TOMORROW).limit_minor == 0
     assert _change(books, TOMORROW).ceiling_minor == 90
     assert _change(books, TOMORROW + timedelta(days=1)).limit_minor == 50

@@ -148,3 +148,9 @@ def test_a_full_tree_takes_no_more() -> None:
     full = merkle.Frontier(size=merkle.SIZE_MAX, nodes=(bytes(32),) * 63)
     with pytest.raises(ValueError, match="size"):
         merkle.extend(full, [merkle.leaf_hash(b"")])
+
+
+def test_a_leaf_is_hashed_apart_from_nodes() -> None:
+    """With a prefix of its own (RFC 9162, section 2.1.1)."""
+    data = [b"", b"event"]
+    assert merkle.leaf_hashes(data) == [sha256(b"\x00" + leaf).digest() for leaf in data]

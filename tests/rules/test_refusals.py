@@ -1,6 +1,7 @@
 """Which refusals are recorded, and by what they are found again."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given as draw
@@ -91,6 +92,32 @@ def test_a_refusal_is_found_by_its_accounts_and_its_code(one: str, other: str) -
     assert len(tags) == len(set(tags))
 
 
+@pytest.mark.parametrize(
+    ("command", "tags"),
+    [
+        ({"type": "withdraw", "account_id": "A"}, ("account:A",)),
+        (
+            {"type": "transfer", "debit_account_id": "A", "credit_account_id": "B"},
+            ("account:A", "account:B"),
+        ),
+        (
+            {"type": "post_entry", "postings": [{"account_id": "A"}, {"account_id": "B"}]},
+            ("account:A", "account:B"),
+        ),
+        (
+            {"type": "capture_hold", "hold_id": "H", "debit_account_id": "A"},
+            ("account:A", "hold:H"),
+        ),
+    ],
+)
+def test_a_refusal_is_found_by_what_its_command_names(
+    command: dict[str, Any], tags: tuple[str, ...]
+) -> None:
+    """Whether or not the figures seen are of an account."""
+    refused = CommandRefused(command, "period_closed", {})
+    assert events.tags_of(refused, 9) == ("refusal:period_closed", *tags)
+
+
 def test_a_refused_capture_is_found_by_its_hold() -> None:
     """The hold that it was about is named; the accounts are the hold's own."""
     refused = CommandRefused({"type": "void_hold", "hold_id": "H"}, "hold_expired", {})
@@ -101,3 +128,19 @@ def test_what_moves_money_is_recorded() -> None:
     """Every command that books an entry or touches a hold, and no other."""
     moving = {kind for kind in commands.types() if issubclass(kind, MovementFields)}
     assert moving | {VoidHold} == commands.MOVEMENTS
+
+
+def test_what_is_only_tried_is_not_counted() -> None:
+    """Neither for a caller who was refused before, nor for one who never was; others go on."""
+    bounds = RefusalBounds()
+    assert _admitted(bounds, RECORDED_MAX - 1) == [0] * (RECORDED_MAX - 1)
+    with bounds.uncounted("a"):
+        assert [bounds.admit("a", START) for _ in range(3)] == [0, None, None]
+    assert bounds.admit("a", START) == 0
+    assert bounds.admit("a", START) is None
+    with bounds.uncounted("b"):
+        assert bounds.admit("b", START) == 0
+    assert [bounds.admit("b", START) for _ in range(RECORDED_MAX)] == [0] * RECORDED_MAX
+    assert bounds.admit("b", START) is None
+    with bounds.uncounted("c"):
+        assert bounds.admit("b", START) is None

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 from hypothesis import given as draw
 from hypothesis import strategies as st
-from tests.rules.harness import Given, deposited, given, opened, transfer, with_field, withdrawn
+from tests.rules.harness import (
+    Given,
+    deposited,
+    given,
+    held,
+    opened,
+    transfer,
+    with_field,
+    withdrawn,
+)
 
 from ledger_core import transfers
 from ledger_core.account_limits import SetLimit
@@ -15,6 +24,7 @@ from ledger_core.accounts import AccountOpened, BlockEffect
 from ledger_core.blocks import FreezeAccount
 from ledger_core.booking import BalanceCondition, Bounds
 from ledger_core.books import Books
+from ledger_core.commands import differing_fields
 from ledger_core.deposits import Channel, channel_account_id
 from ledger_core.errors import (
     AccountIsBlocked,
@@ -88,6 +98,11 @@ def test_the_short_way_ends_before_what_is_special() -> None:
     some = [transfer("A", "B", 100), transfer("A", "B", 10), transfer("A", "B", 1)]
     assert [entry.postings[0].amount_minor for entry in plainly(books, *some)] == [100, 10]
     assert books.accounts["A"].posted_minor == 100
+    first, last = (with_field(transfer("A", "B", 1), "key", key) for key in ("k1", "k2"))
+    batch = (first, deposited("A", 1, key="d"), last)
+    (entry,) = transfers.book_plain(books, batch, (), is_final=True)
+    assert entry.postings[0].amount_minor == 1
+    assert books.accounts["A"].posted_minor == 99
 
 
 @pytest.mark.parametrize("key", ["", "a b", "\u00e9", "k" * 256, "used"])
@@ -312,6 +327,83 @@ def test_the_limit_may_be_reached_exactly(money: int, limit: int, amount: int) -
             limit_minor=str(limit),
             needed_minor=str(amount),
         )
+
+
+def balancing_bank() -> Given:
+    """A may give 120: 100 and a limit of 50, less 30 held. B may take 55: 70, less 10 and 5."""
+    return given(
+        opened("A", limit="50"),
+        opened("B", ceiling="70", limit="0"),
+        opened("X", limit=None),
+        deposited("A", 100),
+        deposited("B", 10),
+        held("A", "X", 30, "out"),
+        held("X", "B", 5, "in"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("balancing", "asked", "moved"),
+    [
+        ("debit", 500, 120),
+        ("debit", 121, 120),
+        ("debit", 120, 120),
+        ("debit", 119, 119),
+        ("credit", 500, 55),
+        ("credit", 55, 55),
+        ("credit", 54, 54),
+        ("both", 500, 55),
+        ("both", 1, 1),
+    ],
+)
+def test_a_balancing_transfer_moves_what_fits(balancing: str, asked: int, moved: int) -> None:
+    """Up to its amount, as far as the named side allows; what was asked for is kept beside it."""
+    command = transfer("A", "B", asked, balancing=balancing, force=True)
+    (entry,) = balancing_bank().when(command).events
+    assert isinstance(entry, JournalEntryPosted)
+    assert [posting.amount_minor for posting in entry.postings] == [moved, moved]
+    assert entry.asked == {
+        "type": "transfer",
+        "debit_account_id": "A",
+        "credit_account_id": "B",
+        "amount": str(asked),
+        "currency": "EUR",
+        "balancing": balancing,
+        "force": True,
+    }
+    assert differing_fields(command, entry, None) == ()
+    other = with_field(command, "amount", str(asked + 1))
+    assert differing_fields(other, entry, None) == ("amount",)
+
+
+@pytest.mark.parametrize(
+    ("command", "moved"),
+    [
+        (transfer("B", "X", 500, balancing="debit"), 10),
+        (transfer("X", "A", 500, balancing="debit"), 0),
+        (transfer("A", "X", 500, balancing="credit"), 0),
+        (transfer("A", "X", 500, balancing="both"), 0),
+        (transfer("A", "X", 0, balancing="debit"), 0),
+        (transfer("bank:counter:EUR", "X", 500, balancing="debit"), 0),
+        (transfer("X", "bank:counter:EUR", 500, balancing="credit"), 110),
+    ],
+)
+def test_a_balancing_transfer_may_find_nothing(command: Transfer, moved: int) -> None:
+    """An account without the limit in question may come to zero, and no further."""
+    answer = balancing_bank().when(command)
+    assert answer.error is None
+    amounts = [
+        posting.amount_minor
+        for event in answer.events
+        if isinstance(event, JournalEntryPosted)
+        for posting in event.postings
+    ]
+    assert amounts == [moved] * 2 * (moved > 0)
+
+
+def test_only_a_balancing_transfer_may_be_of_nothing() -> None:
+    """Another one names what it moves."""
+    balancing_bank().when(transfer("A", "B", 0)).then_refuses(ValidationFailed, field="amount")
 
 
 def test_the_banks_own_accounts_have_no_limit_unless_one_is_set() -> None:

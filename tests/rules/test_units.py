@@ -4,7 +4,7 @@ from datetime import date
 from typing import get_args
 
 import pytest
-from tests.rules.harness import Given, given, opened, with_field
+from tests.rules.harness import Given, given, opened, transfer, with_field
 
 from ledger_core.bank_statements import BankStatementImported, RecordStatement
 from ledger_core.errors import (
@@ -43,6 +43,17 @@ def test_a_unit_is_registered_once_with_its_scale() -> None:
     books = given().when(unit).then(UnitRegistered("PTS", 24, "Points"))
     Given(books).when(unit).then_nothing()
     Given(books).when(with_field(unit, "scale", 23)).then_refuses(UnitExists, scale=24)
+
+
+@pytest.mark.parametrize(("code", "scale"), [("x" * 64, 0), ("x", 24)])
+def test_bounds_of_a_unit_are_inclusive(code: str, scale: int) -> None:
+    """Codes of up to 64 characters, 0 to 24 decimals; what is registered moves."""
+    answer = given().when(RegisterUnit(code=code, scale=scale))
+    books = answer.then(UnitRegistered(code, scale))
+    for name in ("A", "B"):
+        books = Given(books).when(opened(name, currency=code, limit=None)).books
+    moved = Given(books).when(transfer("A", "B", 5, currency=code)).books
+    assert moved.accounts["B"].posted_minor == 5
 
 
 @pytest.mark.parametrize(
