@@ -33,20 +33,21 @@ class SchemaError(RuntimeError):
 def bring_up(database_url: str, owner_url: str | None) -> None:
     """Bring the program's database up to date, by its owner if one is named.
 
-    Without an owner the program's own role is tried, and only if there is something to do.
+    Without an owner the program's own role is tried, and only if there is something to do. A newer
+    database is left as it is, if its schema says that this version may work on it.
 
     Raises:
         MigrationsMissingError: the installation is damaged.
-        SchemaError: the two URLs name different databases.
+        SchemaError: the two URLs name different databases, or the schema is too new.
         psycopg.Error, sqlalchemy.exc.SQLAlchemyError: a role lacks a right, or does not get in.
     """
-    if _is_up_to_date(database_url):
+    if _is_usable(database_url):
         return
     upgrade(owner_url or database_url)
     if owner_url is None:
         return
     hand_out(owner_url, database_url)
-    if not _is_up_to_date(database_url):
+    if not _is_usable(database_url):
         msg = (
             "The owner and the program do not see the same schema: LEDGER_MIGRATION_URL and"
             " LEDGER_DATABASE_URL must name the same database."
@@ -79,35 +80,74 @@ def hand_out(owner_url: str, database_url: str) -> None:
 def upgrade(database_url: str, revision: str = "head") -> None:
     """Run every migration up to ``revision`` that ``database_url`` has not seen; none is run twice.
 
-    Safe to call from many processes at once: one upgrades, the others wait and find it done.
+    Safe to call from many processes at once: one upgrades, the others wait and find it done. What
+    a newer version made of the schema is never taken back.
 
     Raises:
         MigrationsMissingError: the installation is damaged.
+        SchemaError: a newer version made the schema what this one cannot work on.
     """
     folder = _folder()
-    if _stands_at(database_url) == _newest(folder):
+    stands_at, newest = _stands_at(database_url), _newest(folder)
+    if stands_at == newest:
+        return
+    if stands_at is not None and stands_at > newest:
+        require_bearable(database_url, stands_at, newest)
         return
     # Only now: Alembic takes a third of a second to import, and most starts need none of it.
     from alembic import command  # noqa: PLC0415 - see above
     from alembic.config import Config  # noqa: PLC0415 - see above
-    from sqlalchemy import make_url  # noqa: PLC0415 - see above
+    from sqlalchemy import URL  # noqa: PLC0415 - see above
 
     config = Config()
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     # An attribute, not an option: options are interpolated, and a password may hold a percent sign.
-    config.attributes["database_url"] = make_url(database_url).set(
-        drivername="postgresql+psycopg",
+    # Every part by its name in libpq: SQLAlchemy's own form of a URL has one host at most.
+    parts = conninfo_to_dict(_plain(database_url))
+    config.attributes["database_url"] = URL.create(
+        "postgresql+psycopg", query={name: str(value) for name, value in parts.items()}
     )
     command.upgrade(config, revision)
 
 
-def _is_up_to_date(database_url: str) -> bool:
-    """Whether the role may see that the schema is the one of this version."""
+def require_bearable(database_url: str, stands_at: str, newest: str) -> None:
+    """A schema that is newer than this version says that this version may work on it.
+
+    Raises:
+        SchemaError: it does not.
+    """
+    works_from = None
+    with psycopg.connect(_plain(database_url)) as connection:
+        found = connection.execute("SELECT to_regclass('ledger.compatibility')").fetchone()
+        if found is not None and found[0] is not None:
+            row = connection.execute("SELECT works_from FROM ledger.compatibility").fetchone()
+            works_from = None if row is None else str(row[0])
+    if works_from is None or works_from > newest:
+        msg = (
+            f"The database's schema ({stands_at}) is of a newer version of ledger-core, which this"
+            f" one ({newest}) cannot work on: start the newer version, or restore a backup of"
+            " before the upgrade."
+        )
+        raise SchemaError(msg)
+
+
+def _is_usable(database_url: str) -> bool:
+    """Whether the role may see that the schema is of this version, or of one that goes with it.
+
+    Raises:
+        SchemaError: it is newer, and does not.
+    """
+    newest = _newest(_folder())
     try:
-        return _stands_at(database_url) == _newest(_folder())
+        stands_at = _stands_at(database_url)
     except psycopg.errors.InsufficientPrivilege:
         return False  # Nobody has told it anything yet: what to do comes to the same.
+    if stands_at is None or stands_at < newest:
+        return False
+    if stands_at > newest:
+        require_bearable(database_url, stands_at, newest)
+    return True
 
 
 def _plain(url: str) -> str:
