@@ -18,7 +18,7 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from api import clock
+from api import clock, log_settings
 from api.edge import frames_of
 
 # How long a line may wait to be written, and how many may: a process killed hard loses these.
@@ -29,11 +29,16 @@ _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
 def configure() -> None:
-    """Send every log of this process to standard error, as JSON."""
+    """Send every log of this process to standard error, as JSON.
+
+    Raises:
+        SettingError: ``LEDGER_LOG_LEVEL`` is none.
+    """
+    level = log_settings.load()
     lines = _Lines(sys.stderr.buffer)
     structlog.configure(
         processors=[structlog.stdlib.add_log_level, _timestamp, _to_bytes],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
@@ -46,7 +51,7 @@ def configure() -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
+    root.setLevel(max(level, logging.WARNING))
 
 
 class _Lines:

@@ -15,12 +15,12 @@ State = Literal["none yet", "nothing found", "findings"]
 
 _LATEST = (
     "SELECT l.ledger_id, a.started_at, a.ended_at, a.findings_count, a.imbalance_minor,"
-    " coalesce(v.position, 0)"
+    " coalesce(v.position, 0), v.ended_at"
     " FROM ledger.ledgers l CROSS JOIN LATERAL"
     " (SELECT * FROM audit.self_audits s WHERE s.ledger_id = l.ledger_id"
     " ORDER BY s.audit_no DESC LIMIT 1) a"
     " LEFT JOIN LATERAL"
-    " (SELECT s.position FROM audit.self_audits s WHERE s.ledger_id = l.ledger_id"
+    " (SELECT s.position, s.ended_at FROM audit.self_audits s WHERE s.ledger_id = l.ledger_id"
     " AND s.findings_count = 0 ORDER BY s.audit_no DESC LIMIT 1) v ON true"
     " ORDER BY l.ledger_id"
 )
@@ -35,6 +35,7 @@ class LatestAudit(msgspec.Struct, frozen=True):
     findings_count: int
     imbalance_minor: dict[str, int]
     verified_position: int
+    verified_at: datetime | None = None
 
 
 def latest_audits(connection: Connection) -> list[LatestAudit]:
@@ -47,10 +48,17 @@ def latest_audits(connection: Connection) -> list[LatestAudit]:
             count,
             msgspec.json.decode(imbalance, type=dict[str, int]),
             verified,
+            verified_at,
         )
-        for ledger_id, started_at, ended_at, count, imbalance, verified in connection.execute(
-            _LATEST
-        )
+        for (
+            ledger_id,
+            started_at,
+            ended_at,
+            count,
+            imbalance,
+            verified,
+            verified_at,
+        ) in connection.execute(_LATEST)
     ]
 
 
@@ -77,6 +85,11 @@ class SelfAuditFigures(Collector):
             "Everything up to here was folded again and compared; nothing was found.",
             labels=labels,
         )
+        verified_at = GaugeMetricFamily(
+            "ledger_last_verified_seconds",
+            "When the newest self-audit without a finding ended, since 1970.",
+            labels=labels,
+        )
         findings = GaugeMetricFamily(
             "ledger_self_audit_findings", "Findings of the newest self-audit.", labels=labels
         )
@@ -96,9 +109,11 @@ class SelfAuditFigures(Collector):
         for item in self.latest:
             where = (str(item.ledger_id),)
             verified.add_metric(where, item.verified_position)
+            if item.verified_at is not None:
+                verified_at.add_metric(where, item.verified_at.timestamp())
             findings.add_metric(where, item.findings_count)
             ended.add_metric(where, item.ended_at.timestamp())
             lasted.add_metric(where, (item.ended_at - item.started_at).total_seconds())
             for currency, difference in item.imbalance_minor.items():
                 imbalance.add_metric((*where, currency), difference)
-        return (verified, findings, ended, lasted, imbalance)
+        return (verified, verified_at, findings, ended, lasted, imbalance)
