@@ -11,10 +11,8 @@ from api.context import Context
 from api.edge import TRACE
 from api.metrics import CONTENT_TYPE
 from api.problems import RETRY_AFTER_S, Kind, Problem
-from api.self_audit_figures import LatestAudit, latest_audits, state_of
-from api.sql import driver_connection
-from api.standing import Standing, standings
-from projections import alarm_queries
+from api.self_audit_figures import state_of
+from api.stopping import turned_away
 
 WRITER_STOPPED = Kind(503, "writer_stopped", "A ledger's writer has stopped.")
 
@@ -40,23 +38,28 @@ def routes(context: Context) -> list[Route]:
         return _json({"status": "alive"})
 
     async def readyz(_request: Request) -> Response:
-        """The database answers, no writer has stopped, reads can be recorded; lag is no failure."""
-        found = await _standings(context)
-        await context.accesses.require_writable()
+        """The server can do its work, and is not to stop; lag is told, and is no failure.
+
+        That is: the database answers and can be written, reads can be recorded, no writer has
+        stopped. All of it is found out in bounded time.
+        """
+        if context.stop.is_begun:
+            raise turned_away()
         if not all(writer.is_running for writer in context.runtime.writers().values()):
             raise Problem(WRITER_STOPPED, headers=(("Retry-After", str(RETRY_AFTER_S)),))
-        audits = await _latest_audits(context)
-        lags = [(name, view.lag_events) for at in found for name, view in at.projections.items()]
+        found = await context.readiness.require_writable()
+        lags = [
+            (name, view.lag_events)
+            for at in found.standings
+            for name, view in at.projections.items()
+        ]
         worst = {name: max(lag for other, lag in lags if other == name) for name, _ in lags}
-        return _json(Ready("ready", _notary_state(context), state_of(audits), worst))
+        return _json(Ready("ready", _notary_state(context), state_of(found.audits), worst))
 
     async def metrics(_request: Request) -> Response:
-        """Every figure in Prometheus' text format."""
-        found = await _standings(context)
-        context.self_audit_figures.latest = await _latest_audits(context)
-        context.alarm_figures.counts = await context.reads.ask(alarm_queries.counts)
-        body = context.metrics.render(context.runtime.writers(), found)
-        return Response(body, media_type=CONTENT_TYPE)
+        """Every figure in Prometheus' text format; also where the database does not answer."""
+        await context.database_figures.look()
+        return Response(context.metrics.render(), media_type=CONTENT_TYPE)
 
     return [
         _route("/livez", livez),
@@ -68,16 +71,6 @@ def routes(context: Context) -> list[Route]:
 def _notary_state(context: Context) -> str:
     """Whether every log is being signed."""
     return "stopped" if context.runtime.notary.is_stopped else "signing"
-
-
-async def _standings(context: Context) -> list[Standing]:
-    """Where every ledger stands."""
-    return await context.reads.run(lambda connection: standings(driver_connection(connection)))
-
-
-async def _latest_audits(context: Context) -> list[LatestAudit]:
-    """The newest self-audit of every ledger."""
-    return await context.reads.run(lambda connection: latest_audits(driver_connection(connection)))
 
 
 def _route(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:

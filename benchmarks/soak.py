@@ -1,0 +1,327 @@
+"""``python -m benchmarks.soak``: what half an hour does to a server, and three times too much.
+
+Both begin by measuring the capacity of this machine for the mixture (``mixture``): what a closed
+loop gets answered on 64, 256 and 1,024 connections; the best counts. ``--minutes N`` then sends
+70 % of it for that long and looks at memory, lag, errors and times. ``--overload SECONDS`` sends
+half of it, three times it for so long, and half again. Clients, server, projector and PostgreSQL
+share the machine. The results go to ``results/soak.json`` and ``results/overload.json``, and with
+``--docs`` into ``docs/overload.md``. The exit code is 1 where a target was missed.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import open_loop, report, soak_report
+from benchmarks.open_loop import OpenPlan, OpenResult
+from benchmarks.product import Product, Server, started
+from benchmarks.sampling import Sampler, growth, median, percentile
+from benchmarks.soak_report import Overload, Soak, Target
+
+RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parents[1] / "docs" / "overload.md"
+
+ACCOUNTS = 20_000
+CAPACITY_S = 8.0
+CAPACITY_CONNECTIONS = (64, 256, 1_024)
+SETTLE_S = 3.0
+
+SOAK_SHARE = 0.7
+SOAK_CONNECTIONS = 1_000
+WARM_UP_SHARE = 0.25
+GROWTH_PERCENT_MAX = 5.0
+# Kinds of processes below so much are counters and buffers: 5 % of them is a page or two.
+SMALL_MIB = 10.0
+LAG_S_MAX = 2.0
+
+GENERATORS = 2
+OVERLOAD_FACTOR = 3.0
+OVERLOAD_CONNECTIONS = 1_900
+HALF = 0.5
+BEFORE_S = 10.0
+AFTER_S = 30.0
+RISE_S = 2
+THROUGHPUT_SHARE_MIN = 0.8
+REFUSED_S_MAX = 0.1
+RECOVERY_S_MAX = 10
+# Normal is what half the load took before, within so much: a machine that is shared breathes.
+NORMAL_FACTOR = 2.0
+NORMAL_S = 0.1
+
+
+def main() -> int:
+    """Do what the options say."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=0.0, help="soak for so long")
+    parser.add_argument("--overload", type=float, default=0.0, metavar="SECONDS")
+    parser.add_argument("--accounts", type=int, default=ACCOUNTS)
+    parser.add_argument("--docs", action="store_true", help="write docs/overload.md anew")
+    options = parser.parse_args()
+    is_met = True
+    if options.minutes:
+        is_met &= _run("soak", options.accounts, partial(soak, options.minutes * 60))
+    if options.overload:
+        is_met &= _run("overload", options.accounts, partial(overload, options.overload))
+    if options.docs:
+        document()
+    return 0 if is_met else 1
+
+
+def _run(
+    name: str, accounts: int, measure: Callable[[Product, Server, float], Soak | Overload]
+) -> bool:
+    """Measure on a database of its own, keep and print what came of it; whether all was met."""
+    with started(accounts) as product, product.serving() as server:
+        found = capacity(product, server)
+        _say(f"capacity: {found:.0f} requests/s")
+        time.sleep(SETTLE_S)
+        result = measure(product, server, found)
+    RESULTS.mkdir(exist_ok=True)
+    text = msgspec.json.format(msgspec.json.encode(result), indent=1)
+    (RESULTS / f"{name}.json").write_bytes(text + b"\n")
+    shown = soak_report.markdown(result)
+    (RESULTS / f"{name}.md").write_text(shown)
+    print(shown)
+    return all(target.is_met for target in result.targets)
+
+
+def document() -> None:
+    """Bring the figures of ``docs/overload.md`` up to the latest results."""
+    text = PAGE.read_text()
+    kinds: dict[str, type[Soak | Overload]] = {"soak": Soak, "overload": Overload}
+    for name, kind in kinds.items():
+        kept = RESULTS / f"{name}.json"
+        if kept.exists():
+            found = msgspec.json.decode(kept.read_bytes(), type=kind)
+            text = report.replaced(text, name, soak_report.markdown(found))
+    PAGE.write_text(text)
+
+
+def capacity(product: Product, server: Server) -> float:
+    """Requests a second that a closed loop gets answered."""
+    rates = []
+    for number, connections in enumerate(CAPACITY_CONNECTIONS):
+        plan = _plan(product, server, connections, number)
+        plan.phases.append((0.0, CAPACITY_S))
+        result = open_loop.result_of(open_loop.start(plan))
+        require_answered(result)
+        # The first second is of connections that open and caches that fill.
+        counted = result.buckets[1 : int(CAPACITY_S)]
+        rates.append(sum(bucket.accepted for bucket in counted) / len(counted))
+        _say(f"closed loop on {connections} connections: {rates[-1]:.0f} requests/s")
+    return max(rates)
+
+
+def soak(seconds: float, product: Product, server: Server, found: float) -> Soak:
+    """Send 70 % of the capacity for that long."""
+    rate = SOAK_SHARE * found
+    plan = _plan(product, server, SOAK_CONNECTIONS, 7)
+    plan.phases.append((rate, seconds))
+    size_before = _database_bytes(product)
+    sampler = Sampler(product.owner_url, product.ledger_id, server.pid, product.folder)
+    result = open_loop.result_of(open_loop.start(plan))
+    sampler.stop()
+    begin = result.begun_at
+    warm_at = begin + WARM_UP_SHARE * seconds
+    counted = [item for item in sampler.lags if begin <= item.at_s <= begin + seconds]
+    grown = growth(sampler.memory, warm_at, begin + seconds)
+    all_answers = open_loop.total(result.buckets)
+    statuses = result.statuses
+    errors = {name: count for name, count in statuses.items() if not name.startswith("2")}
+    if result.broken:
+        errors["connection ended"] = result.broken
+    if result.unanswered:
+        errors["no answer"] = result.unanswered
+    if all_answers.given_up:
+        errors["given up"] = all_answers.given_up
+    errors |= dict.fromkeys(sampler.failures, 1)
+    lag_s = percentile([max(item.seconds.values()) for item in counted], 99)
+    worst = max(
+        (abs(item.percent) for item in grown.values() if item.before_mib >= SMALL_MIB), default=0.0
+    )
+    return Soak(
+        machine=report.machine(),
+        capacity_per_s=found,
+        rate_per_s=rate,
+        seconds=seconds,
+        answered=all_answers.accepted,
+        answered_per_s=all_answers.accepted / seconds,
+        percentiles_ms={
+            name: 1_000 * open_loop.percentile(all_answers.latencies, float(name))
+            for name in ("50", "99", "99.9")
+        },
+        warm_up_s=WARM_UP_SHARE * seconds,
+        memory={
+            name: (item.before_mib, item.after_mib, item.percent) for name, item in grown.items()
+        },
+        lags={
+            name: (
+                percentile([item.events[name] for item in counted], 99),
+                percentile([item.seconds[name] for item in counted], 99),
+            )
+            for name in (counted[0].events if counted else {})
+        },
+        errors=errors,
+        database_mib=(size_before / 2**20, _database_bytes(product) / 2**20),
+        client_cores=result.cpu_s / seconds,
+        memory_over_time=[
+            (round(item.at_s - begin, 1), {name: round(mib, 1) for name, mib in item.mib.items()})
+            for item in sampler.memory[:: max(1, len(sampler.memory) // 200)]
+        ],
+        targets=[
+            Target("memory after warm-up", worst <= GROWTH_PERCENT_MAX, f"±{worst:.1f} %", "±5 %"),
+            Target("lag, p99", lag_s < LAG_S_MAX, f"{lag_s:.2f} s", "under 2 s"),
+            Target("errors", not errors, str(sum(errors.values())), "0"),
+        ],
+    )
+
+
+def overload(seconds: float, product: Product, server: Server, found: float) -> Overload:
+    """Send half of the capacity, three times it for that long, and half again."""
+    phases = [(HALF * found, BEFORE_S), (OVERLOAD_FACTOR * found, seconds), (HALF * found, AFTER_S)]
+    sampler = Sampler(product.owner_url, product.ledger_id, server.pid, product.folder)
+    running = []
+    for number in range(GENERATORS):
+        plan = _plan(product, server, OVERLOAD_CONNECTIONS // GENERATORS, 20 + number)
+        plan.phases.extend((rate / GENERATORS, phase_s) for rate, phase_s in phases)
+        running.append(open_loop.start(plan))
+    results = [open_loop.result_of(process) for process in running]
+    sampler.stop()
+    buckets = open_loop.merged(results)
+    first, last = int(BEFORE_S), int(BEFORE_S + seconds)
+    before = open_loop.total(buckets[1:first])
+    during = open_loop.total(buckets[first + RISE_S : last])
+    after = buckets[last : last + int(AFTER_S)]
+    during_s = last - first - RISE_S
+    normal_s = max(NORMAL_S, NORMAL_FACTOR * open_loop.percentile(before.latencies, 99))
+    begun_at = min(result.begun_at for result in results)
+    lag_s = {
+        int(item.at_s - begun_at): max(item.seconds.values())
+        for item in sampler.lags
+        if item.at_s >= begun_at
+    }
+    behind = [lag_s.get(last + number, 0.0) > LAG_S_MAX for number in range(len(after))]
+    recovery_s = recovered_after(after, normal_s, behind)
+    share = during.accepted / during_s / found
+    refused_s = open_loop.percentile(during.refused_since_sent, 99)
+    statuses: dict[str, int] = {}
+    for result in results:
+        for name, count in result.statuses.items():
+            statuses[name] = statuses.get(name, 0) + count
+    faults = {name: count for name, count in statuses.items() if name[0] != "2"}
+    for name in ("503", "429"):
+        faults.pop(name, None)
+    faults |= {"connection ended": n} if (n := sum(result.broken for result in results)) else {}
+    faults |= {"no answer": n} if (n := sum(result.unanswered for result in results)) else {}
+    memory = [item.mib.get("server", 0.0) for item in sampler.memory]
+    return Overload(
+        machine=report.machine(),
+        capacity_per_s=found,
+        offered_per_s=OVERLOAD_FACTOR * found,
+        seconds=seconds,
+        connections=OVERLOAD_CONNECTIONS,
+        accepted_per_s=during.accepted / during_s,
+        refused_per_s=during.refused / during_s,
+        given_up_per_s=during.given_up / during_s,
+        accepted_ms={
+            name: 1_000 * open_loop.percentile(during.latencies, float(name))
+            for name in ("50", "99")
+        },
+        refused_ms={
+            name: 1_000 * open_loop.percentile(during.refused_since_sent, float(name))
+            for name in ("50", "99")
+        },
+        refused_since_due_ms={
+            name: 1_000 * open_loop.percentile(during.refused_latencies, float(name))
+            for name in ("50", "99")
+        },
+        before_ms=1_000 * open_loop.percentile(before.latencies, 99),
+        after_ms=1_000 * open_loop.percentile(open_loop.total(after[-10:]).latencies, 99),
+        recovery_s=recovery_s,
+        lag_s_max=max(lag_s.values(), default=0.0),
+        server_mib=(median(memory[:5]), max(memory, default=0.0), median(memory[-5:])),
+        faults=faults,
+        client_cores=sum(result.cpu_s for result in results) / (BEFORE_S + seconds + AFTER_S),
+        accepted_over_time=[bucket.accepted for bucket in buckets],
+        refused_over_time=[bucket.refused for bucket in buckets],
+        targets=[
+            Target(
+                "answered in overload",
+                share >= THROUGHPUT_SHARE_MIN,
+                f"{share:.0%} of capacity",
+                "80 % at least",
+            ),
+            Target(
+                "refused within, p99",
+                bool(during.refused) and refused_s < REFUSED_S_MAX,
+                f"{1_000 * refused_s:.0f} ms",
+                "100 ms",
+            ),
+            Target(
+                "recovered after",
+                recovery_s is not None and recovery_s <= RECOVERY_S_MAX,
+                "never" if recovery_s is None else f"{recovery_s} s",
+                "10 s",
+            ),
+            Target("other errors", not faults, str(sum(faults.values())), "0"),
+        ],
+    )
+
+
+def recovered_after(
+    after: Sequence[open_loop.Bucket], normal_s: float, behind: Sequence[bool]
+) -> int | None:
+    """After how many seconds every one is as before: no refusal, times normal, views not behind."""
+    recovered: int | None = None
+    for number, (bucket, is_behind) in enumerate(zip(after, behind, strict=True)):
+        is_slow = open_loop.percentile(bucket.latencies, 99) > normal_s
+        if bucket.refused or bucket.given_up or is_slow or is_behind:
+            recovered = None
+        elif recovered is None:
+            recovered = number
+    return recovered
+
+
+def require_answered(result: OpenResult) -> None:
+    """Everything was answered, and nothing failed; what found no room does not count as capacity.
+
+    Raises:
+        RuntimeError: something was not: the measurement is void.
+    """
+    known = {"200", "201", "503"}
+    if result.broken or result.unanswered or not known.issuperset(result.statuses):
+        msg = f"not everything was answered: {json.dumps(result.statuses)}"
+        raise RuntimeError(msg)
+
+
+def _plan(product: Product, server: Server, connections: int, number: int) -> OpenPlan:
+    """A plan without phases; every number is another seed."""
+    return OpenPlan(
+        address=server.address,
+        phases=[],
+        connections=connections,
+        accounts=product.accounts,
+        seed=time.time_ns() % 1_000_000 * 100 + number,
+    )
+
+
+def _database_bytes(product: Product) -> int:
+    """How large the database is."""
+    with product.runtime.connect("ledger_reader") as connection:
+        row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _say(text: str) -> None:
+    """Tell how it goes."""
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
