@@ -21,7 +21,7 @@ class Program:
     def __init__(self, data_dir: Path) -> None:
         """Nothing is started."""
         self.data_dir = data_dir
-        self.port = _free_port()
+        self.port = free_port()
         # Not LEDGER_DATABASE_URL: these tests kill the server they run on.
         kept = {name: value for name, value in os.environ.items() if name != "LEDGER_DATABASE_URL"}
         self.environment = {**kept, "LEDGER_DATA_DIR": str(data_dir)}
@@ -77,7 +77,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.communicate()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -14,7 +14,7 @@ from tests.faults.program import Program, kill
 from ledger_core import database
 
 ACCOUNTS = 200
-COMMANDS = 60_000
+COMMANDS = 30_000
 
 
 @pytest.fixture
