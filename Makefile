@@ -10,9 +10,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 FUZZ_READY := $(VENV)/.fuzz-ready
+MUTATE_READY := $(VENV)/.mutate-ready
 FUZZ_SECONDS ?= 60
 REQUESTS ?= 20000
 SIZE ?= 10000000
+MINUTES ?= 30
+SECONDS ?= 30
 PYTEST_ARGS ?= -n 2
 PORT ?= 8000
 
@@ -75,6 +78,25 @@ fuzz: $(FUZZ_READY) ## Feed every parser what is nearly good, FUZZ_SECONDS each 
 fuzz-api: $(READY) ## Send REQUESTS (20000) to every route as each role; no answer may surprise.
 	$(BIN)/python -m tests.security.fuzz_api $(REQUESTS)
 
+.PHONY: faults
+faults: $(READY) ## Strike servers and database in RUNS (200) ways from SEED on, JOBS (2) at once; docs/faults.md.
+	$(BIN)/python -m tests.faults --runs $(or $(RUNS),200) --seed $(or $(SEED),1) \
+		--jobs $(or $(JOBS),2) --json build/faults.jsonl --table docs/faults.md
+
+.PHONY: simulate
+simulate: $(READY) ## Simulate SEEDS (100000) worlds of STEPS (1500) steps from FIRST (0) on, for SECONDS (60) at most, JOBS (2) at once.
+	$(BIN)/python -m tests.simulation --first $(or $(FIRST),0) --seeds $(or $(SEEDS),100000) \
+		--steps $(or $(STEPS),1500) --seconds $(or $(SECONDS),60) --jobs $(or $(JOBS),2)
+
+.PHONY: mutants
+mutants: $(READY) ## Put each deliberate bug into the servers: a fault run must find it; docs/faults.md.
+	$(BIN)/python -m tests.faults.mutations --jobs $(or $(JOBS),1) --seed $(or $(SEED),1) \
+		--json build/mutants.jsonl --table docs/faults.md
+
+.PHONY: mutate
+mutate: $(MUTATE_READY) ## Change the rules a little, thousands of times: a test must fail (MUTATE="money holds": these only).
+	$(BIN)/python -m tests.mutation $(MUTATE)
+
 .PHONY: format
 format: $(READY) ## Format the code, and mend what ruff can mend.
 	$(BIN)/ruff check --fix
@@ -88,6 +110,14 @@ bench: $(BENCH_READY) ## Measure, at most 10 minutes (BENCH=quick: 3); benchmark
 bench-growth: $(BENCH_READY) ## The same on a small log and on one of SIZE events (10000000).
 	$(BIN)/python -m benchmarks --growth $(SIZE)
 
+.PHONY: soak
+soak: $(BENCH_READY) ## Offer 70 % of this machine's capacity for MINUTES (30); memory, lag, errors.
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
+
+.PHONY: overload
+overload: $(BENCH_READY) ## Offer three times the capacity for SECONDS (30); refusals and recovery.
+	$(BIN)/python -m benchmarks.soak --overload $(SECONDS)
+
 .PHONY: bench-profile
 bench-profile: $(BENCH_READY) ## Say where each microsecond goes, on every hot path.
 	$(BIN)/python -m benchmarks --profile
@@ -96,6 +126,11 @@ bench-profile: $(BENCH_READY) ## Say where each microsecond goes, on every hot p
 $(FUZZ_READY): $(READY)
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
 		--editable '.[fuzz]'
+	@touch $@
+
+$(MUTATE_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
+		--editable '.[mutate]'
 	@touch $@
 
 # What is only run beside the ledger may be missing: the benchmarks say so and go on.

@@ -2,10 +2,10 @@
 
 While a test runs, the program itself is listened to: every value that is sealed, or sent as part of
 a profile, a search or a login, is remembered; every line that is logged, every problem document,
-every answer's headers, every error's body and every text of metrics is kept. When the test is over,
-none of the latter may hold any of the former, nor may any row of the test's database: in clear, in
-other case, percent-encoded, escaped, in hexadecimal or in base64. What programs of the tests
-printed as their log, and PostgreSQL's own log, are looked through at the end of the run.
+every answer's headers, every error's body, every text of metrics and every span is kept. When the
+test is over, none of the latter may hold any of the former, nor may any row of the test's database:
+in clear, in other case, percent-encoded, escaped, in hexadecimal or in base64. What programs of the
+tests printed as their log, and PostgreSQL's own log, are looked through at the end of the run.
 
 What this cannot see: values that are too short or too plain to be told from chance
 (``is_telling``), and what was encrypted or hashed badly.
@@ -15,7 +15,7 @@ import base64
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,11 +24,13 @@ import msgspec
 import psycopg
 import pytest
 import structlog
+from opentelemetry.sdk.trace import ReadableSpan
 from psycopg import sql
 
 from api import api_keys, problems
 from api.edge import Edge
 from api.metrics import Metrics
+from api.trace_sending import SpanSender
 from api.wire import Message, Receive, Scope, Send
 from ledger_core.customers import PERSONAL_FIELDS
 from ledger_core.vault import Vault
@@ -222,6 +224,7 @@ def install(watch: Watch, patch: pytest.MonkeyPatch) -> None:
     _listen_to_values(watch, patch)
     _listen_to_logs(watch, patch)
     _listen_to_answers(watch, patch)
+    _listen_to_spans(watch, patch)
 
 
 def _listen_to_values(watch: Watch, patch: pytest.MonkeyPatch) -> None:
@@ -293,6 +296,18 @@ def _listen_to_answers(watch: Watch, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(problems, "body_of", making_problem)
     patch.setattr(Metrics, "render", rendering)
     patch.setattr(Edge, "__call__", answering)
+
+
+def _listen_to_spans(watch: Watch, patch: pytest.MonkeyPatch) -> None:
+    """Hear every span before it is sent."""
+    send = SpanSender._sends  # noqa: SLF001 - where every span passes
+
+    def sending(self: SpanSender, spans: Sequence[ReadableSpan]) -> bool:
+        for span in spans:
+            watch.hear("span", span.to_json(indent=None))
+        return send(self, spans)
+
+    patch.setattr(SpanSender, "_sends", sending)
 
 
 def _remembering(watch: Watch, path: str, receive: Receive) -> Receive:

@@ -17,6 +17,7 @@ import structlog
 
 from api.problems import RETRY_AFTER_S, Kind, Problem
 from ledger_core.access_log import AccessWriter, NewAccess
+from ledger_core.database import LOST
 from ledger_core.errors import LedgerBusy, LedgerNotFound
 from ledger_core.log import Connection
 
@@ -35,8 +36,6 @@ GROUP_MAX = 500
 PUT_OFF_S = 0.04
 # Accesses of one ledger are written one transaction after the other, which take milliseconds.
 LOCK_TIMEOUT_S = 5
-
-_LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 
 _log = structlog.get_logger("ledger.accesses")
 
@@ -104,7 +103,7 @@ class Recorder:
         try:
             try:
                 self._connected().require_writable()
-            except _LOST:
+            except LOST:
                 self.close()
                 self._connected().require_writable()
         except psycopg.Error as error:
@@ -126,7 +125,7 @@ class Recorder:
         was_connected = self._writer is not None
         try:
             self._connected().append(ledger_id, self._now(), accesses)
-        except _LOST:
+        except LOST:
             if not was_connected:
                 raise
             self.close()

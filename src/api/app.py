@@ -1,5 +1,6 @@
 """The HTTP application, put together from the routes of every capability."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -10,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api import business_day_route, direct_views, health, openapi
+from api import business_day_route, direct_views, health, openapi, paths
 from api.actions import ActionEndpoint
 from api.batches import OPERATION, BatchEndpoint
 from api.batches import PATH as BATCH_PATH
@@ -28,6 +29,7 @@ from api.deprecations import Route as Address
 from api.edge import TRACE, Catching, Direct, Edge, problem_response
 from api.parameters import caller_of, parameter_errors
 from api.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, malformed
+from api.readiness import LagWatch
 from api.recording import Recorded
 from api.roles import require_allowed
 from api.routes import ACTIONS, COMMANDS, VIEWS
@@ -61,8 +63,11 @@ def create_app(runtime: Runtime, deprecated: Mapping[Address, Deprecated] = DEPR
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        """Let go of the read threads at the end."""
+        """Watch how far the views are behind, and let go of the read threads at the end."""
+        watch = LagWatch(context.intake, runtime.settings.limits.lag_events_max)
+        watching = asyncio.create_task(watch.run_forever(context.readiness.look))
         yield
+        watching.cancel()
         context.close()
 
     app = Application(
@@ -121,7 +126,9 @@ def create_app(runtime: Runtime, deprecated: Mapping[Address, Deprecated] = DEPR
         for path, endpoint in direct.items()
     }
     public = frozenset(action.path for action in ACTIONS if action.public)
-    app.edge = Edge(routed, context, Direct(recorded, handlers, views, public), deprecated)
+    command_of = paths.finder([command.path for command in COMMANDS])
+    found = Direct(recorded, handlers, views, public, command_of)
+    app.edge = Edge(routed, context, found, deprecated)
     for view in VIEWS:
         _add_view(app, view)
     app.router.routes.extend(health.routes(context))

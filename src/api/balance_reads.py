@@ -15,21 +15,21 @@ from functools import partial
 
 import msgspec
 
+from api import admission
 from api.accesses import PUT_OFF_S, Recorder
+from api.admission import Room
+from api.intake import QUEUE_S
 from api.problems import Problem
 from api.reads import LOST
 from api.settings import Recording
 from ledger_core.access_log import NewAccess
 from ledger_core.accounts import AccountStatus, AccountType, Block, Holder
-from ledger_core.errors import LedgerBusy
 from ledger_core.journal import Side
 from ledger_core.log import Connection
 from ledger_core.money import decimal_text
 from projections.balance_queries import Balance
 from projections.present_balances import present_balances
 
-# Each waits with a connection of its own, and for milliseconds: so many are a server that stands.
-WAITING_MAX = 10_000
 # As many as one statement reads in a few milliseconds.
 GROUP_MAX = 500
 # As the writer waits for its callers (``ledger_core.writer``).
@@ -91,6 +91,8 @@ class _Asked(msgspec.Struct, frozen=True):
     place: _Place
     access: Access
     tell: Callable[[Found], None]
+    begun_at_s: float
+    among: int
 
 
 class BalanceReads:
@@ -102,8 +104,13 @@ class BalanceReads:
         now: Callable[[], datetime],
         recorder: Recorder,
         recording: Recording = "strict",
+        queue_s: float = QUEUE_S,
     ) -> None:
-        """Read in a thread and on a connection of its own, begun when first needed."""
+        """Read in a thread and on a connection of its own, begun when first needed.
+
+        What would be answered later than ``queue_s`` after it was asked is refused.
+        """
+        self.room = Room(admission.reads(queue_s))
         self._recorder = recorder
         self._recording = recording
         self._late: asyncio.TimerHandle | None = None
@@ -139,11 +146,11 @@ class BalanceReads:
         ``None`` is told.
 
         Raises:
-            LedgerBusy: too many wait already.
+            LedgerBusy: it would not be answered in time.
         """
-        if len(self._waiting) >= WAITING_MAX:
-            raise LedgerBusy
-        self._waiting.append(_Asked((ledger_id, account_id), access, tell))
+        among = self.room.begin(1)
+        now_s = asyncio.get_running_loop().time()
+        self._waiting.append(_Asked((ledger_id, account_id), access, tell, now_s, among))
         if not self._is_serving:
             self._begin_soon()
 
@@ -193,6 +200,9 @@ class BalanceReads:
         self._answered = len(group)
         self._is_serving = False
         loop = asyncio.get_running_loop()
+        self.room.end(len(group))
+        if failure is None:
+            self.room.learn(group[-1].among, loop.time() - group[-1].begun_at_s)
         if self._waiting:
             self._begin_soon()
         if self._late is None and self._recorder.puts_off:

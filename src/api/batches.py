@@ -26,6 +26,7 @@ from api.problems import (
 )
 from api.reasons import REQUIRED, reason_of
 from api.roles import LOOKED_INTO, asks_why, refusal_of, require_allowed
+from api.tracing import RequestSpan
 from api.wire import (
     BATCH_BYTES_MAX,
     Receive,
@@ -139,6 +140,7 @@ class BatchEndpoint:
         trace.route = PATH
         caller: Caller = scope[CALLER]
         require_allowed(caller, OPERATION)
+        self._context.intake.require_room_for_batch(caller.ledger_id)
         headers: Headers = scope["headers"]
         require_json(headers)
         sent = sent_of(headers)
@@ -158,7 +160,7 @@ class BatchEndpoint:
         if execution.dry_run:
             scope[ASKED] = items
         self._context.metrics.batch_commands.observe(len(items))
-        results = await self._results(caller, mode, items, execution)
+        results = await self._results(caller, mode, items, execution, trace.span)
         denied: list[int] = []
         for at, item in enumerate(results):
             if item.error is not None:
@@ -196,13 +198,18 @@ class BatchEndpoint:
         )
 
     async def _results(
-        self, caller: Caller, mode: Mode, items: Sequence[Item], execution: Execution
+        self,
+        caller: Caller,
+        mode: Mode,
+        items: Sequence[Item],
+        execution: Execution,
+        span: RequestSpan | None,
     ) -> list[BatchItem]:
         """Carry out what can be carried out, in the batch's mode; one result an item."""
         first = next((at for at, item in enumerate(items) if isinstance(item, _REFUSALS)), None)
         if first is None:
             commands = cast("Sequence[Command]", items)
-            outcomes = await self._context.submit(caller, commands, mode, execution)
+            outcomes = await self._context.submit(caller, commands, mode, execution, span)
             return [_result(outcome, at) for at, outcome in enumerate(outcomes)]
         if mode == "atomic":
             failed = BatchFailed(item=first)
@@ -212,7 +219,7 @@ class BatchEndpoint:
             ]
         end = len(items) if mode == "each" else first
         good = [item for item in items[:end] if not isinstance(item, _REFUSALS)]
-        told = iter(await self._context.submit(caller, good, mode, execution) if good else ())
+        told = iter(await self._context.submit(caller, good, mode, execution, span) if good else ())
         results = [
             _refused(item, at) if isinstance(item, _REFUSALS) else _result(next(told), at)
             for at, item in enumerate(items[:end])

@@ -12,10 +12,17 @@ import structlog
 
 RESTART_S_MIN = 0.5
 RESTART_S_MAX = 30.0
+# A batch of the projector's takes less; what it is in the middle of is rolled back, and done again.
+STOP_S = 10.0
 # A child that ran this long was not failing at its start: begin waiting anew.
 STEADY_S = 60.0
 
 _log = structlog.get_logger("ledger.serve")
+
+
+def command_of(module: str) -> list[str]:
+    """The command line of a child: the same Python, so the same installation."""
+    return [sys.executable, "-m", module]
 
 
 class Child:
@@ -24,9 +31,10 @@ class Child:
     def __init__(self, name: str, module: str, order: bytes, *, after_s: float = 0) -> None:
         """Start it, after so long, and a thread that watches it.
 
-        ``order`` is the line that it reads; ``name`` what the log calls it.
+        ``order`` is the line that it reads; ``name`` what the log and the figures call it.
         """
-        self._name = name
+        self.name = name
+        self.restarts = 0
         self._module = module
         self._order = order
         self._after_s = after_s
@@ -40,17 +48,33 @@ class Child:
         """The process now running; 0 before it is first started."""
         return 0 if self._process is None else self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
     def stop(self) -> None:
-        """End the process: its input ends, and it finishes what it is at."""
+        """End the process: its input ends, and it finishes what it is at, if that takes no longer.
+
+        One that does not end in ``STOP_S`` is killed: nothing that it does is lost by that.
+        """
+        self.ask_to_stop()
+        self._thread.join(STOP_S)
+        if self._thread.is_alive() and self._process is not None:
+            _log.error(f"{self.name} does not stop: killed")
+            self._process.kill()
+        self._thread.join()
+
+    def ask_to_stop(self) -> None:
+        """Have the process end, without waiting for that."""
         self._stopping.set()
         if self._process is not None:
             self._end_input(self._process)
-        self._thread.join()
 
     def _start(self) -> subprocess.Popen[bytes]:
         """Start the process, which ends when this one does: it reads from us."""
         process = subprocess.Popen(  # noqa: S603 - a module of ours
-            [sys.executable, "-m", self._module],
+            command_of(self._module),
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
@@ -73,12 +97,13 @@ class Child:
                 process.wait()
             if self._stopping.is_set():
                 return
-            _log.error(f"{self._name} died", code=process.returncode, restart_s=delay_s)
+            _log.error(f"{self.name} died", code=process.returncode, restart_s=delay_s)
             self._end_input(process)
             if self._stopping.wait(delay_s):
                 return
             delay_s = min(2 * delay_s, RESTART_S_MAX)
             self._process = self._started()
+            self.restarts += 1
 
     def _started(self) -> subprocess.Popen[bytes]:
         """A process just started, whose input ends at once if it is to stop already."""

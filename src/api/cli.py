@@ -16,6 +16,7 @@ from cyclopts import App, Parameter
 from api import (
     cli_accesses,
     cli_audit,
+    cli_backup,
     cli_checkpoints,
     cli_customers,
     cli_keys,
@@ -44,6 +45,7 @@ from api.cli_support import (
     progress_bar,
     projecting,
     reading,
+    writing_runtime,
 )
 
 app = App(
@@ -65,6 +67,7 @@ app.command(alarms_app)
 app.command(export_app)
 app.command(staff_app)
 app.command(sample)
+cli_backup.register(app)
 cli_replay.register(app)
 cli_accesses.register(app)
 cli_customers.register(app, keystore_app)
@@ -119,7 +122,7 @@ def serve(
     if not 1 <= port <= PORT_MAX:
         msg = f"--port is a number from 1 to {PORT_MAX}."
         raise Failed(msg)
-    with open_runtime() as runtime:
+    with writing_runtime() as runtime:
         ledger_id = runtime.create_ledger(ledger_name(common))
         if demo:
             print(
@@ -186,7 +189,7 @@ def load(
 
     common = common or Common()
     with (
-        open_runtime() as runtime,
+        writing_runtime() as runtime,
         lines_of(file) as lines,
         progress_bar(common, "commands") as progress,
     ):
@@ -217,7 +220,7 @@ def import_camt053(files: list[Path], /, *, common: Common | None = None) -> Non
     from api import import_camt053 as importing
 
     common = common or Common()
-    with open_runtime() as runtime, progress_bar(common, "files", len(files)) as progress:
+    with writing_runtime() as runtime, progress_bar(common, "files", len(files)) as progress:
         ledger_id = runtime.create_ledger(common.ledger)
         catch_up(runtime, ledger_id)
         report = importing.import_camt053(runtime, ledger_id, files, ACTOR, progress)
@@ -248,7 +251,7 @@ def import_journal(
     from api import import_journal as importing
 
     common = common or Common()
-    with open_runtime() as runtime:
+    with writing_runtime() as runtime:
         ledger_id = runtime.create_ledger(common.ledger)
         catch_up(runtime, ledger_id)
         report = importing.import_journal(
@@ -355,13 +358,19 @@ def rebuild(name: str, /, *, common: Common | None = None) -> None:
 
 
 @app.command
-def verify(*, common: Common | None = None) -> None:
+def verify(*, checkpoint: Path | None = None, common: Common | None = None) -> None:
     """Fold the whole log from the start and compare everything with it.
 
     Bytes against leaf hashes, the tree against the sealed head, debits against credits, and every
     account, line, customer and flag of every projection against the fold; and that every customer
     has a key that opens, unless erased. Exit code 1 on any finding.
+
+    Parameters
+    ----------
+    checkpoint: A file or folder of checkpoints that were kept elsewhere: is the log what was signed
+        then, and continued, or does anything lack? For after a restore or a failover.
     """
+    from api import cli_backup
     from api.key_check import with_keys
     from projections import verification
 
@@ -371,14 +380,17 @@ def verify(*, common: Common | None = None) -> None:
         with runtime.connect("ledger_projector") as connection:
             verdict = verification.verify(connection, ledger_id, lambda done, _: progress(done))
         verdict = with_keys(runtime, ledger_id, verdict)
+        compared = cli_backup.compared(runtime, ledger_id, common.ledger, checkpoint)
     lines = [f"{finding.kind}: {finding.message}" for finding in verdict.findings]
     if verdict.ok:
         lines.append(f"{verdict.accesses} accesses verified.")
         lines.append(f"{verdict.events} events verified; root {verdict.root}. All agree.")
     else:
         lines.append(f"{verdict.events} events read; the ledger does NOT verify.")
-    answer(common, verdict, "\n".join(lines))
-    if not verdict.ok:
+    lines += [] if compared is None else [compared.sentence]
+    told = verdict if compared is None else cli_backup.with_comparison(verdict, compared)
+    answer(common, told, "\n".join(lines))
+    if not verdict.ok or (compared is not None and not compared.ok):
         raise SystemExit(1)
 
 
@@ -392,7 +404,7 @@ def run_orders(*, date: str | None = None, common: Common | None = None) -> None
     from api import business_day
 
     common = common or Common()
-    with open_runtime() as runtime:
+    with writing_runtime() as runtime:
         ledger_id = runtime.ledger_id(common.ledger)
         day = business_day.run(runtime, ledger_id, day_named(date, runtime.now().date()), ACTOR)
     text = f"{day.business_date}: {day.ran} ran, {day.refused} refused, {day.already} ran already."

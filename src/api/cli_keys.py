@@ -18,6 +18,7 @@ from api.cli_support import (
     catch_up,
     open_runtime,
     record_read,
+    writing_runtime,
 )
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def create(  # noqa: PLR0913 - the options of a key
     from api.api_keys import NewKey
 
     common = common or Common()
-    with open_runtime() as runtime:
+    with writing_runtime() as runtime:
         # A mistyped name must not make a ledger; the default one may be there before its first use.
         is_default = common.ledger == DEFAULT_LEDGER
         ledger_id = (runtime.create_ledger if is_default else runtime.ledger_id)(common.ledger)
@@ -137,7 +138,7 @@ def rotate(
 
     common = common or Common()
     at = clock.now()
-    with open_runtime() as runtime, _refusals():
+    with writing_runtime() as runtime, _refusals():
         ledger_id = runtime.ledger_id(common.ledger)
         with runtime.connect("ledger_reader") as connection:
             key = api_keys.find(connection, ledger_id, key_id)

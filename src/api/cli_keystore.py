@@ -28,6 +28,21 @@ def destroy_erased(*, common: Common | None = None) -> None:
 
 
 @keystore_app.command
+def adopt(*, common: Common | None = None) -> None:
+    """Say that the server secret was replaced on purpose: servers with the new one may start.
+
+    API keys and sessions of before are void; ledger keystore reindex makes the search anew.
+    """
+    from api import start_checks
+
+    common = common or Common()
+    with open_runtime() as runtime, runtime.connect("ledger_writer") as connection:
+        is_new = start_checks.adopt(connection, runtime.settings.server_secret)
+    text = "The database now belongs to this server secret." if is_new else "It does already."
+    answer(common, {"adopted": is_new}, text)
+
+
+@keystore_app.command
 def rotate(*, common: Common | None = None) -> None:
     """Wrap every person's key by a new key-encryption key, and destroy the old one.
 

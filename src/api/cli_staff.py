@@ -19,8 +19,8 @@ from api.cli_support import (
     Failed,
     answer,
     ledger_name,
-    open_runtime,
     record_read,
+    writing_runtime,
 )
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ def _at_desk(
     if person_id is not None and not staff.is_person_id(person_id):
         raise Failed(_sentence("PERSON", staff.PERSON_RULE))
     name = ledger_name(common)
-    with open_runtime() as runtime:
+    with writing_runtime() as runtime:
         # A mistyped name must not make a ledger; the default one may be there before its first use.
         is_new = creates_ledger and name == DEFAULT_LEDGER
         ledger_id = (runtime.create_ledger if is_new else runtime.ledger_id)(name)

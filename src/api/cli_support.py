@@ -98,6 +98,23 @@ def open_runtime() -> Iterator[Runtime]:
 
 
 @contextmanager
+def writing_runtime() -> Iterator[Runtime]:
+    """The runtime of a command that writes: the database is whole, and belongs to this program.
+
+    Raises:
+        SchemaError: it is not; see ``start_checks``.
+    """
+    from api import start_checks
+
+    with open_runtime() as runtime:
+        with runtime.connect("ledger_writer") as connection:
+            start_checks.require_own(connection, runtime.settings.server_secret)
+        with runtime.connect("ledger_reader") as connection:
+            start_checks.require_whole(connection)
+        yield runtime
+
+
+@contextmanager
 def projecting(runtime: Runtime) -> Iterator[None]:
     """Keep the projections up to date in a process of its own while the block runs."""
     from api.serve import Projector

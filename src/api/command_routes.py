@@ -11,7 +11,7 @@ import msgspec
 
 from api import answers, receipts
 from api.callers import Caller
-from api.context import Context, submission_of
+from api.context import Context, marked, submission_of
 from api.edge import CALLER, TRACE, failure_response, problem_response, respond
 from api.exchange import Exchange
 from api.execution import ASKED, FOR_REAL, Sent, execution_of, sent_of
@@ -22,6 +22,7 @@ from api.roles import LOOKED_INTO, asks_why, require_allowed, require_may_send
 from api.wire import SINGLE_BYTES_MAX, Receive, Scope, Send, decode, read_body, require_json
 from ledger_core.approvals import ApprovalRequested
 from ledger_core.commands import Command
+from ledger_core.errors import LedgerBusy
 from ledger_core.ledger import Outcome
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class CommandEndpoint:
         trace = scope[TRACE]
         trace.route = self._route.path
         caller: Caller = scope[CALLER]
+        self._require_room(caller)
         sent = self._admit(caller, scope["headers"])
         is_proven = receipts.is_asked(scope["headers"])
         execution, query = FOR_REAL, scope["query_string"]
@@ -86,7 +88,10 @@ class CommandEndpoint:
         if asks_why(caller, command):
             require_given(scope["headers"])
             scope[WHATEVER] = True
-        outcome = (await self._context.submit(caller, [command], execution=execution))[0]
+        outcomes = await self._context.submit(
+            caller, [command], execution=execution, span=trace.span
+        )
+        outcome = outcomes[0]
         if outcome.error is None:
             status, answer, more = _answer(outcome)
             if is_proven:
@@ -104,10 +109,12 @@ class CommandEndpoint:
         """The same for a request to nothing but the path, without a task of its own.
 
         Raises:
+            LedgerBusy: it would not be answered in time.
             Problem: the request is refused.
         """
         exchange.trace.route = self._route.path
         caller = exchange.caller
+        self._require_room(caller)
         try:
             sent = self._admit(caller, exchange.headers)
             execution = FOR_REAL
@@ -123,8 +130,20 @@ class CommandEndpoint:
             self._denials.answer_late(exchange, self._operation, (), answer)
             return
         submission = submission_of(caller, [command], execution=execution)
+        if exchange.trace.span is not None:
+            submission = marked(submission, exchange.trace.span)
         then = partial(self._told, exchange, command)
         self._context.intake.submit(caller.ledger_id, submission, then)
+
+    def _require_room(self, caller: Caller) -> None:
+        """A command would be taken now: else it costs no more than this.
+
+        Raises:
+            LedgerBusy: it would not.
+        """
+        reason = self._context.intake.refusal(caller.ledger_id)
+        if reason is not None:
+            raise LedgerBusy(reason=reason)
 
     def _admit(self, caller: Caller, headers: Headers) -> Sent:
         """What the headers of a request say that may send the command.

@@ -18,8 +18,9 @@ from api.role_book import RoleBook
 from api.schemes import Scheme
 
 REMEMBERED_S = 0.75
-# A credential in use is looked up again before it is forgotten: no request waits for that.
-RENEWED_S = 0.5
+# A credential in use is looked up again before it is forgotten: no request waits for that. A server
+# that is overloaded has half a second for it: a request whose key it has forgotten costs far more.
+RENEWED_S = 0.25
 # Beyond this many, all are forgotten at once: wrong keys must not fill the memory.
 REMEMBERED_MAX = 10_000
 # A token with some claims; more is none of ours.
@@ -41,6 +42,7 @@ class KeyRing:
         # The whole header of a request whose credential was valid -> until when, and the caller.
         self._valid: dict[bytes, tuple[float, Caller]] = {}
         self._renewing: dict[bytes, asyncio.Task[None]] = {}
+        self._admitting: dict[bytes, asyncio.Task[Caller]] = {}
         # Those that count over the connections of one client certificate only.
         self._bound: dict[bytes, tuple[float, Caller]] = {}
         # How often anything was forgotten: what was looked up before then may be of before.
@@ -61,7 +63,7 @@ class KeyRing:
         remembered = self.remembered(sent[0])
         if remembered is not None:
             return remembered
-        caller = self._remembered_bound(sent[0]) or await self._admit(sent[0])
+        caller = self._remembered_bound(sent[0]) or await self._admit_once(sent[0])
         asked = caller.credential.certificate_sha256
         if asked is not None and (certificate is None or not compare_digest(asked, certificate)):
             raise Problem(UNAUTHENTICATED, headers=_CHALLENGE)
@@ -106,6 +108,19 @@ class KeyRing:
             _log.warning("key not renewed", error_type=type(error).__name__)
         finally:
             del self._renewing[authorization]
+
+    async def _admit_once(self, authorization: bytes) -> Caller:
+        """As ``_admit``, once for all who present the same at one moment.
+
+        Raises:
+            Problem: not a valid key.
+        """
+        task = self._admitting.get(authorization)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._admit(authorization))
+            self._admitting[authorization] = task
+            task.add_done_callback(lambda _: self._admitting.pop(authorization, None))
+        return await asyncio.shield(task)
 
     async def _admit(self, authorization: bytes) -> Caller:
         """The caller behind an ``Authorization``, which is remembered from now on.

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
-import psycopg
 import structlog
 
 from api import signing_keys
@@ -22,7 +21,7 @@ from api.settings import Settings
 from api.signed_before import SignedBefore
 from ledger_core import merkle, proofs, tiles
 from ledger_core.checkpoints import Checkpoint
-from ledger_core.database import Role
+from ledger_core.database import LOST, Role
 from ledger_core.errors import LedgerBusy, LedgerNotFound
 from ledger_core.log import Connection
 from ledger_core.tiles import LogName, TreeDamagedError
@@ -191,7 +190,7 @@ class Notary:
             figures.stopped = str(error)
             self._look_again_at[key] = self._now() + LOOK_AGAIN
             raise NotaryStoppedError(str(error)) from None
-        except (psycopg.OperationalError, psycopg.InterfaceError):
+        except LOST:
             figures.failures += 1
             self._close()
             raise
@@ -302,8 +301,8 @@ class Notary:
         return self._names[ledger_id]
 
     def _open(self) -> Connection:
-        """The connection, opened when it is first needed."""
-        if self._connection is None:
+        """The connection, opened when it is first needed, and anew where it was lost."""
+        if self._connection is None or self._connection.closed:
             self._connection = self._connect("ledger_writer")
         return self._connection
 

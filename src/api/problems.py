@@ -81,6 +81,9 @@ UNSUPPORTED_MEDIA_TYPE = Kind(
 DATABASE_UNAVAILABLE = Kind(
     503, "database_unavailable", "The database cannot be reached now; try again."
 )
+DATABASE_READ_ONLY = Kind(
+    503, "database_read_only", "The database takes no changes now: it is a standby, or set so."
+)
 INTERNAL_ERROR = Kind(500, "internal_error", "Something failed here; the request id names it.")
 
 STATUS_OF: Mapping[type[LedgerError], int] = MappingProxyType(

@@ -8,11 +8,16 @@ import os
 import signal
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 import structlog
 
-from api import alarm_keeper, collector, logs, tile_keeper
+from api import alarm_keeper, collector, logs, tile_keeper, trace_settings
+from api.surroundings import SettingError
 from projections import runner
+
+if TYPE_CHECKING:
+    from api.projection_traces import ProjectionTraces
 
 _log = structlog.get_logger("ledger.projector")
 
@@ -32,11 +37,32 @@ def main() -> None:
     tiles.start()
     alarms = threading.Thread(target=alarm_keeper.run_forever, args=(url, stop), name="alarms")
     alarms.start()
-    runner.run_forever(url, stop)
-    stop.set()
-    tiles.join()
-    alarms.join()
+    traces = _traces(url)
+    try:
+        runner.run_forever(url, stop, watch=traces)
+    finally:
+        # Whatever went wrong: the process ends, and its parent starts another. The threads alone
+        # would keep it alive, and to the parent it would look as if it worked.
+        stop.set()
+        if traces is not None:
+            traces.stop()
+        tiles.join()
+        alarms.join()
     _log.info("projector stopped", pid=os.getpid())
+
+
+def _traces(url: str) -> "ProjectionTraces | None":
+    """Who tells the traces of requests how they went on here, if there are traces."""
+    try:
+        settings = trace_settings.load()
+    except SettingError as error:  # The server, which has the same settings, does not start.
+        _log.warning("no traces", reason=str(error))
+        return None
+    if settings is None:
+        return None
+    from api.projection_traces import ProjectionTraces  # noqa: PLC0415 - its library is large
+
+    return ProjectionTraces(settings, url)
 
 
 def _watch_parent(stop: threading.Event) -> None:

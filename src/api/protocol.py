@@ -17,8 +17,10 @@ from api.caching import NOT_MODIFIED
 from api.connections import Bounded
 from api.edge import failure_response, trace_of
 from api.exchange import Handler, Headers
+from api.problems import RETRY_AFTER_S
 from api.proxies import CERTIFICATE
 from api.rate_limits import too_many
+from api.stopping import STOPPING
 
 if TYPE_CHECKING:
     from api.callers import Caller
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 # Larger bodies are none of the hot routes' business.
 BODY_BYTES_MAX = 65_536
 
+_OF_THE_END = frozenset({b"/livez", b"/readyz", b"/metrics"})
+"""What is answered to the end: it tells of that."""
 # Whatever these say, the usual way knows what to do.
 _UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"ledger-receipt"})
 
@@ -40,6 +44,7 @@ class Protocol(Bounded):
     def on_message_begin(self) -> None:
         """Begin a request; what only ASGI needs is made when the request turns out to go there."""
         self.note_beginning()
+        self.is_turned_away = False
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -47,6 +52,9 @@ class Protocol(Bounded):
     def on_headers_complete(self) -> None:
         """Take the short cut, if it is open to this request."""
         self.note_head()
+        if self.edge.stop.is_refusing and self._is_late():
+            self.is_turned_away = True
+            return
         short = self._short()
         if short is not None:
             self.cycle = short
@@ -61,6 +69,8 @@ class Protocol(Bounded):
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
+        if self.is_turned_away:
+            return
         if type(self.cycle) is _Short:
             self.cycle.body += body
         else:
@@ -68,17 +78,27 @@ class Protocol(Bounded):
 
     def on_message_complete(self) -> None:
         """The request is there as a whole."""
-        if type(self.cycle) is _Short:
+        if self.is_turned_away:
+            self.is_arriving = False
+            self.refuse(STOPPING, ("Retry-After", str(RETRY_AFTER_S)))
+        elif type(self.cycle) is _Short:
             self.is_arriving = False
             self.cycle.begin()
         else:
             super().on_message_complete()
 
+    def _is_late(self) -> bool:
+        """Whether the request came after the end had begun, and does not ask for that."""
+        is_free = self.cycle is None or self.cycle.response_complete
+        return is_free and self.url.partition(b"?")[0] not in _OF_THE_END
+
     def _short(self) -> "_Short | None":
         """The request, if it is a plain one to a hot route."""
         method = self.parser.get_method().decode()
         handler = self.edge.handler_of(method, self.url)
-        if handler is None or (self.cycle is not None and not self.cycle.response_complete):
+        if handler is None and method != "POST":
+            return None
+        if self.cycle is not None and not self.cycle.response_complete:
             return None
         headers = dict(self.headers)
         if (
@@ -90,7 +110,10 @@ class Protocol(Bounded):
         ):
             return None
         caller = self.edge.remembered(headers.get(b"authorization"))
-        return None if caller is None else _Short(self, handler, method, caller)
+        if caller is None:
+            return None
+        handler = self.edge.refusing(method, self.url, caller) or handler
+        return None if handler is None else _Short(self, handler, method, caller)
 
 
 def _certificate_of(transport: asyncio.Transport) -> bytes | None:
@@ -136,7 +159,7 @@ class _Short:
         self.method = method
         self.caller = caller
         self.headers = protocol.headers
-        self.trace: Trace = trace_of(self.headers)
+        self.trace: Trace = trace_of(self.headers, protocol.edge.tracing)
         self.body = b""
         self.keep_alive = protocol.parser.should_keep_alive()
         self.disconnected = False

@@ -34,6 +34,7 @@ class Reads:
         self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read")
         self._connect = connect
         self._kept: dict[int, Connection] = {}
+        self.under_way = 0
 
     async def run(self, query: Callable[[sqlalchemy.Connection], _T]) -> _T:
         """The query's answer, from a transaction of its own."""
@@ -48,7 +49,11 @@ class Reads:
 
     async def off_loop(self, work: Callable[[], _T]) -> _T:
         """What ``work`` returns, computed off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        self.under_way += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        finally:
+            self.under_way -= 1
 
     def close(self) -> None:
         """Wait for the queries under way, and close the connections that threads kept."""

@@ -7,14 +7,18 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
 from api import api_keys, clock, embedded_postgres, migrations
 from api.customer_search import CustomerSearch
+from api.executing import Watched
 from api.key_providers import provider_of
 from api.notary import Notary
 from api.settings import Settings
+from api.tracing import Tracing
+from api.transaction_figures import TransactionFigures
 from ledger_core import database, log
 from ledger_core.blind_index import BlindIndex
 from ledger_core.books import Books
@@ -56,6 +60,8 @@ class Runtime:
         self.search = CustomerSearch(self.vault, self.blind_index)
         self.engine = database.engine(self.database_url, "ledger_reader")
         self.notary = Notary(settings, self.connect, now)
+        self.tracing = None if settings.traces is None else Tracing(settings.traces)
+        self.transaction_figures = TransactionFigures()
         self._writers: dict[int, Writer] = {}
         self._lock = threading.Lock()
 
@@ -105,6 +111,7 @@ class Runtime:
         with self._lock:
             writer = self._writers.pop(ledger_id, None)
             if writer is None:
+                watched = Watched(ledger_id, self.transaction_figures.observe, self.tracing)
                 ledger = Ledger(
                     lambda: self.connect("ledger_writer"),
                     ledger_id,
@@ -112,7 +119,10 @@ class Runtime:
                     self.vault,
                     self.blind_index,
                 )
-                writer = Writer(ledger.execute, ledger.close, str(ledger_id))
+                ledger.committing = watched.committing
+                writer = Writer(
+                    partial(watched.execute, ledger.execute), ledger.close, str(ledger_id)
+                )
             self._writers[ledger_id] = writer
             retired = None
             if len(self._writers) > WRITERS_MAX:

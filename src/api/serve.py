@@ -3,12 +3,10 @@
 Where the program brings its own PostgreSQL, that is started again too if it dies.
 """
 
-import signal
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING
 
 import structlog
 import uvicorn
@@ -20,6 +18,7 @@ from api import (
     logs,
     self_audit_order,
     tls_settings,
+    wal_receiver,
 )
 from api.app import create_app
 from api.child import RESTART_S_MAX, Child
@@ -29,11 +28,19 @@ from api.notary_rounds import NotaryRounds
 from api.protocol import Protocol
 from api.runtime import Runtime
 from api.settings import Settings
+from api.stopping import SHUTDOWN_S, Server, signals_taken
 from api.tls_watch import TlsWatch
 
-# Requests under way when the server is told to stop get this long.
-SHUTDOWN_S = 20
+if TYPE_CHECKING:
+    from api.request_traces import RequestTraces
+
 WATCH_INTERVAL_S = 1.0
+SWITCH_S = 0.001
+"""How long a thread of ours that is busy keeps the interpreter from another that waits for it.
+
+The writer waits for it after every answer of the database: with Python's 5 ms, and a loop that is
+busy refusing, a transaction takes a tenth of a second of nothing but that.
+"""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 # The self-audit's process begins so long after the server, or sooner if audits are more frequent.
 FIRST_AUDIT_S = 60.0
@@ -110,6 +117,7 @@ def serve(runtime: Runtime, host: str, port: int) -> None:
         else None
     )
     projector = Projector(runtime.database_url)
+    receiver = wal_receiver.beside(runtime.settings)
     clockwork = Clockwork(runtime, runs_orders=runtime.settings.orders == "auto")
     notary = NotaryRounds(runtime)
     every_s = runtime.settings.self_audit_s
@@ -117,9 +125,12 @@ def serve(runtime: Runtime, host: str, port: int) -> None:
     tls = runtime.settings.tls
     tls_context = None if tls is None else tls_settings.context(tls)
     tls_watch = None if tls is None or tls_context is None else TlsWatch(tls, tls_context)
+    traces = _traces(runtime)
     try:
         app = create_app(runtime)
         app.state.context.notary_figures.outlets = notary.outlets
+        children: list[Child] = [projector] if auditing is None else [projector, auditing]
+        app.state.context.child_figures.children = children
         config = uvicorn.Config(
             app,
             host=host,
@@ -134,10 +145,16 @@ def serve(runtime: Runtime, host: str, port: int) -> None:
             ssl_context_factory=None if tls_context is None else lambda *_: tls_context,
         )
         collector.tune()
+        sys.setswitchinterval(SWITCH_S)
         make_room(runtime.settings.limits.connections_max)
-        with _signals_taken():
-            uvicorn.Server(config).run()
+        stop = app.state.context.stop
+        with signals_taken(stop):
+            Server(config, stop, runtime.settings.stop_delay_s).run()
     finally:
+        # All of them at once: what each still does takes its time beside the others.
+        projector.ask_to_stop()
+        if auditing is not None:
+            auditing.ask_to_stop()
         clockwork.stop()
         notary.stop()
         if auditing is not None:
@@ -147,6 +164,19 @@ def serve(runtime: Runtime, host: str, port: int) -> None:
         if tls_watch is not None:
             tls_watch.stop()
         projector.stop()
+        if receiver is not None:
+            receiver.stop()
+        if traces is not None:
+            traces.stop()
+
+
+def _traces(runtime: Runtime) -> "RequestTraces | None":
+    """Who makes and sends the spans of requests, if there are any."""
+    if runtime.tracing is None or runtime.settings.traces is None:
+        return None
+    from api.request_traces import RequestTraces  # noqa: PLC0415 - its library is large
+
+    return RequestTraces(runtime.settings.traces, runtime.tracing, runtime.database_url)
 
 
 def transport_warnings(settings: Settings, host: str) -> list[str]:
@@ -159,24 +189,3 @@ def transport_warnings(settings: Settings, host: str) -> list[str]:
             found.append("the database's server is not verified: set LEDGER_DATABASE_CA")
             break
     return found
-
-
-@contextmanager
-def _signals_taken() -> Iterator[None]:
-    """Keep a signal from ending the process while the server is still letting go.
-
-    uvicorn stops at a signal and then sends it to the process once more.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {name: signal.signal(name, _ignore) for name in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
-
-
-def _ignore(_signal: int, _frame: FrameType | None) -> None:
-    """Do nothing: the server has stopped because of this signal."""

@@ -13,9 +13,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 import psycopg
-import sqlalchemy.exc
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import make_url
 
 from api import (
     clock,
@@ -23,12 +21,15 @@ from api import (
     embedded_postgres,
     key_settings,
     limit_settings,
+    log_settings,
     notary_settings,
     oidc_settings,
     proxy_settings,
+    restored_keys,
     staff_settings,
     surroundings,
     tls_settings,
+    trace_settings,
 )
 from api.key_providers.files import new_file_of, read_keys
 from api.key_settings import KeySettings
@@ -39,6 +40,7 @@ from api.proxy_settings import ProxySettings
 from api.staff_settings import StaffSettings
 from api.surroundings import SettingError
 from api.tls_settings import TlsSettings
+from api.trace_settings import TraceSettings
 from ledger_core.key_provider import KEY_BYTES
 
 PORT_MAX = 65_535
@@ -63,8 +65,9 @@ class Settings(msgspec.Struct, frozen=True):
     ``reason_required``: what is shown only to who says why they read it. ``self_audit_s``: how long
     after a self-audit a server makes the next one; ``None``: never. ``recording``: whether reads of
     balances that show no customer, too, are recorded before they are answered (``strict``).
-    ``migration_url`` is of the role that owns the tables, needed for migrations only. ``keys`` says
-    who holds the wrapping keys; ``key_encryption_key`` is empty where that is Vault.
+    ``stop_delay_s``: how long a server that is told to stop still serves, while it says that it is
+    not ready. ``migration_url`` is of the role that owns the tables, needed for migrations only.
+    ``keys`` says who holds the wrapping keys; ``key_encryption_key`` is empty where that is Vault.
     """
 
     data_dir: Path
@@ -83,6 +86,8 @@ class Settings(msgspec.Struct, frozen=True):
     self_audit_s: float | None = SELF_AUDIT_S
     migration_url: str | None = None
     keys: KeySettings = KeySettings()
+    traces: TraceSettings | None = None
+    stop_delay_s: float = 0
 
     def __repr__(self) -> str:
         """Say where things are, and no secret."""
@@ -97,18 +102,21 @@ def load() -> Settings:
     ``LEDGER_DATABASE_CA``; ``LEDGER_SERVER_SECRET``
     holds 32 bytes in base64; wrapping keys are as ``key_settings`` says;
     ``LEDGER_ORDERS`` is ``auto`` or ``manual``; ``LEDGER_REASON_REQUIRED`` is ``none``,
-    ``customers`` or ``all``; ``LEDGER_ACCESS_RECORDING`` is ``prompt`` or ``strict``.
+    ``customers`` or ``all``; ``LEDGER_ACCESS_RECORDING`` is ``prompt`` or ``strict``;
+    ``LEDGER_LOG_LEVEL`` is as ``log_settings`` says.
 
     Raises:
         SettingsError: the URL is malformed; a secret is not 32 bytes in base64, or cannot be read
             or written; ``LEDGER_ORDERS``, ``LEDGER_REASON_REQUIRED`` or
             ``LEDGER_ACCESS_RECORDING`` is something else.
     """
+    _from(log_settings.load)
     data_dir = embedded_postgres.default_data_dir()
     keys_dir = data_dir / "keys"
     database_url = _database_url("LEDGER_DATABASE_URL")
     file, _ = wrapping_key_files(data_dir)
     keys = _from(lambda: key_settings.load(file))
+    _from(lambda: restored_keys.require_there(data_dir, keys))
     return Settings(
         data_dir=data_dir,
         database_url=database_url,
@@ -126,6 +134,8 @@ def load() -> Settings:
         staff=_from(staff_settings.load),
         tls=_from(tls_settings.load),
         self_audit_s=_self_audit_s(),
+        traces=_from(trace_settings.load),
+        stop_delay_s=_from(lambda: surroundings.seconds_or_none("LEDGER_STOP_DELAY_S", 300)),
     )
 
 
@@ -230,9 +240,8 @@ def _is_url(url: str) -> bool:
         return False
     try:
         parts = conninfo_to_dict(f"postgresql://{rest}")
-        make_url(url)  # For the migrations, which Alembic runs over SQLAlchemy.
         ports = [port for port in str(parts.get("port") or "").split(",") if port]
-    except (psycopg.Error, sqlalchemy.exc.ArgumentError, ValueError):
+    except psycopg.Error:
         return False
     return "@" not in str(parts.get("dbname") or "") and all(
         port.isascii() and port.isdigit() and 1 <= int(port) <= PORT_MAX for port in ports

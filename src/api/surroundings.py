@@ -53,6 +53,15 @@ def seconds(variable: str, default: float, most: float) -> float:
     return found
 
 
+def seconds_or_none(variable: str, most: float) -> float:
+    """The same, where no time at all may be said, too: 0 where the variable is not set.
+
+    Raises:
+        SettingError: none from 0 to ``most``.
+    """
+    return 0.0 if (text(variable) or "0") == "0" else seconds(variable, 0, most)
+
+
 def networks(variable: str) -> tuple[Network, ...]:
     """The networks that a value lists, as in ``10.0.0.0/8,127.0.0.1``.
 

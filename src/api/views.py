@@ -1,7 +1,7 @@
 """What the routes of views share: their line in the table, waiting, cursors, money on the wire."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Container, Mapping
+from collections.abc import Awaitable, Callable, Container, Coroutine, Mapping
 from datetime import date, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -19,16 +19,11 @@ from api.cursors import Key, Place
 from api.due import head_after
 from api.parameters import AsOfQuery, Fresh, Page, caller_of, filters_of
 from api.problems import FieldError, malformed
-from api.sql import driver_connection
-from ledger_core.errors import ValidationFailed
+from ledger_core.errors import LedgerBusy, ValidationFailed
 from ledger_core.fields import require_id, require_text
 from ledger_core.log import Connection
-from projections import runner
 from projections.reading import AsOf, PositionAhead
 
-# How long to sleep between two looks at projections that are behind: at first and at most.
-POLL_S_MIN = 0.005
-POLL_S_MAX = 0.1
 # How long a read waits for what was due to be reflected.
 DUE_WAIT_S = 2.0
 
@@ -112,8 +107,12 @@ class Reader:
         self._secret = context.runtime.settings.server_secret
 
     async def run(self, query: Callable[[sqlalchemy.Connection], _T]) -> _T:
-        """The query's answer."""
-        return await self.context.reads.run(query)
+        """The query's answer.
+
+        Raises:
+            LedgerBusy: it would not be found in time.
+        """
+        return await self._in_room(self.context.reads.run(query))
 
     async def ask(self, query: AsOfQuery, question: Callable[[Connection], _T]) -> _T:
         """``wait``, and the answer to a question asked of the driver.
@@ -128,7 +127,7 @@ class Reader:
         is_settled = query.as_of_position is not None or due.is_believed(ledger_id, now)
         if query.min_position is not None or query.as_of is not None or is_settled:
             await self.wait(query)
-            return await reads.ask(question)
+            return await self._in_room(reads.ask(question))
         seen_at = asyncio.get_running_loop().time()
 
         def look(connection: Connection) -> _T:
@@ -136,11 +135,30 @@ class Reader:
             due.look(connection, ledger_id, seen_at)
             return question(connection)
 
-        found = await reads.ask(look)
+        found = await self._in_room(reads.ask(look))
         if not due.is_due(ledger_id, now):
             return found
         await self.wait(query)
-        return await reads.ask(question)
+        return await self._in_room(reads.ask(question))
+
+    async def _in_room(self, answer: Coroutine[None, None, _T]) -> _T:
+        """What a query that has yet to begin answers, if there is room for it.
+
+        Raises:
+            LedgerBusy: it would not be found in time.
+        """
+        room, loop = self.context.view_room, asyncio.get_running_loop()
+        try:
+            among = room.begin(1)
+        except LedgerBusy:
+            answer.close()
+            raise
+        begun_at_s = loop.time()
+        try:
+            return await answer
+        finally:
+            room.end(1)
+            room.learn(among, loop.time() - begun_at_s)
 
     async def wait(self, query: Fresh) -> None:
         """Wait until the views reflect the position that the request asks for.
@@ -183,15 +201,9 @@ class Reader:
 
         Raises:
             PositionAhead: they do not within that time.
+            LedgerBusy: too many wait already.
         """
-        loop = asyncio.get_running_loop()
-        end, pause_s = loop.time() + wait_s, POLL_S_MIN
-        while (reached := await self.run(self._reached)) < asked:
-            left_s = end - loop.time()
-            if left_s <= 0:
-                raise PositionAhead(asked, reached)
-            await asyncio.sleep(min(pause_s, left_s))
-            pause_s = min(2 * pause_s, POLL_S_MAX)
+        await self.context.waiting.until(self.ledger_id, asked, wait_s)
 
     def place(self, operation: str, query: Page, **ids: str) -> Place | None:
         """Where the page begins, if it is not the first.
@@ -212,11 +224,6 @@ class Reader:
             return ""
         scope = cursors.Scope(self.ledger_id, operation, filters_of(query, **ids))
         return cursors.write(self._secret, scope, Place(position, after))
-
-    def _reached(self, connection: sqlalchemy.Connection) -> int:
-        """The position that every view reflects."""
-        found = runner.positions(driver_connection(connection), self.ledger_id)
-        return min((position for position, _ in found.values()), default=0)
 
 
 async def reader_of(request: Request) -> Reader:

@@ -1,5 +1,6 @@
 """A newcomer's machine: a folder like the clone, a data folder of its own, the server running."""
 
+import fcntl
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+FIRST = "README.md"
 
 
 def blocks_of(page: str) -> list[str]:
@@ -36,16 +38,66 @@ def folder(tmp_path: Path) -> Path:
     return clone
 
 
-@pytest.fixture
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def _environment(data_dir: Path) -> dict[str, str]:
     """A newcomer's environment: nothing set but where the data goes."""
     hidden = {"LEDGER_DATABASE_URL", "VIRTUAL_ENV"}
     kept = {name: value for name, value in os.environ.items() if name not in hidden}
-    return {**kept, "LEDGER_DATA_DIR": str(tmp_path_factory.mktemp("readme"))}
+    return {**kept, "LEDGER_DATA_DIR": str(data_dir)}
+
+
+@pytest.fixture(scope="session")
+def begun(run_folder: Path) -> Path:
+    """The data folder of the sample bank after its first start, made once a run, to be copied."""
+    data_dir = run_folder / "sample-bank"
+    with (run_folder / "sample-bank.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not data_dir.exists():
+            making = run_folder / "sample-bank-begun"
+            _begin(making)
+            making.rename(data_dir)
+    return data_dir
+
+
+def _begin(data_dir: Path) -> None:
+    """Start the sample bank for the first time, and stop it again."""
+    data_dir.mkdir()
+    environment, port = _environment(data_dir), _free_port()
+    printed = data_dir.with_suffix(".txt")
+    with printed.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "api.cli", "serve", "--demo", "--port", str(port)],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    _wait_until_ready(port, process, printed)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0, printed.read_text()
+    stopped = [sys.executable, "-m", "api.cli", "stop"]
+    subprocess.run(stopped, env=environment, check=True, capture_output=True)
+
+
+@pytest.fixture
+def environment(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """The environment of somebody who begins, or for pages that begin later, has begun."""
+    data_dir = tmp_path_factory.mktemp("readme")
+    page = getattr(request.node, "callspec", None)
+    if page is not None and page.params.get("page", FIRST) != FIRST:
+        begun: Path = request.getfixturevalue("begun")
+        # As it is, owners included: PostgreSQL's files are not root's.
+        subprocess.run(["cp", "-a", f"{begun}/.", str(data_dir)], check=True)
+    return _environment(data_dir)
 
 
 @pytest.fixture
 def port() -> int:
+    """A port that nobody listens on."""
+    return _free_port()
+
+
+def _free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -3,8 +3,9 @@
 import ast
 import re
 import tomllib
+from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import packages_distributions
+from importlib.metadata import files, packages_distributions
 from pathlib import Path
 
 import msgspec
@@ -54,7 +55,7 @@ def importers() -> dict[str, tuple[str, ...]]:
     found: dict[str, set[str]] = {}
     for path in sorted((ROOT / "src").rglob("*.py")):
         for name in _imported(ast.parse(path.read_text())):
-            for package in homes.get(name, ()):
+            for package in _owners(name, homes.get(name.partition(".")[0], ())):
                 own = path.relative_to(ROOT / "src").parts[0]
                 found.setdefault(normal(package), set()).add(own)
     return {package: tuple(sorted(own)) for package, own in found.items()}
@@ -65,14 +66,24 @@ def imported_by_program() -> frozenset[str]:
     return frozenset(importers())
 
 
+def _owners(module: str, packages: Iterable[str]) -> set[str]:
+    """Which of the packages that share a module's first name has that module."""
+    several = set(packages)
+    if len(several) < 2:
+        return several
+    path = module.replace(".", "/")
+    homes = {f"{path}.py", f"{path}/__init__.py"}
+    return {package for package in several if homes & {str(file) for file in files(package) or ()}}
+
+
 def _imported(tree: ast.Module) -> set[str]:
-    """The first names of everything that a module imports, wherever in it."""
+    """The names of all modules that a module imports, wherever in it."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {item.name.partition(".")[0] for item in node.names}
+            names |= {item.name for item in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            names.add(node.module.partition(".")[0])
+            names.add(node.module)
     return names
 
 

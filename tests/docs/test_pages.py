@@ -229,6 +229,10 @@ ALARMS: tuple[tuple[str, ...], ...] = (
     ("reason_required", '"status":"acknowledged"', "alarm_denied_reads_", "acknowledged by key:"),
 )
 LIMITS_OF_USE: tuple[tuple[str, ...], ...] = (("refused: 431", "ledger_requests_total{"),)
+OVERLOAD: tuple[tuple[str, ...], ...] = (
+    ("How many commands may be under way",),
+    ('"status":"ready"', '"lag_events":'),
+)
 STAFF: tuple[tuple[str, ...], ...] = (
     ("t-1001  admin  -  first password",),
     (
@@ -263,6 +267,31 @@ DEPLOYMENT: tuple[tuple[str, ...], ...] = (
     ),
 )
 RUNBOOK: tuple[tuple[str, ...], ...] = (("ready", "All agree"),)
+OBSERVABILITY: tuple[tuple[str, ...], ...] = (
+    ("ledger_database_up 1.0", 'projection="balances"', "difference_minor"),
+)
+UPGRADES: tuple[tuple[str, ...], ...] = (("The schema is up to date.",),)
+BACKUP: tuple[tuple[str, ...], ...] = (
+    ("up to main 2", "SHA-256 of its manifest"),
+    ("1 recorded", "write-ahead log of", "whole, and its log up to"),
+    ("0 base backups removed",),
+    (
+        "main: position 2",
+        "All agree",
+        "nothing that was signed is missing",
+        "Stopped",
+    ),
+    (
+        "the newest state has 2",
+        "All agree",
+        "were signed and are LOST",
+        "exit code 1",
+    ),
+)
+FAILOVER: tuple[tuple[str, ...], ...] = (("All agree",),)
+SIMULATION: tuple[tuple[str, ...], ...] = (
+    ("10 seeds", "no rule was broken", "breaks the rule money", "exit code 1"),
+)
 PATH = 'export PATH="$PWD/.venv/bin:$PATH"'
 
 
@@ -305,7 +334,13 @@ def test_the_readme_begins_with_one_command() -> None:
         ("docs/access-control.md", ACCESS_CONTROL),
         ("docs/alarms.md", ALARMS),
         ("docs/limits-of-use.md", LIMITS_OF_USE),
+        ("docs/overload.md", OVERLOAD),
         ("docs/runbook.md", RUNBOOK),
+        ("docs/backup.md", BACKUP),
+        ("docs/failover.md", FAILOVER),
+        ("docs/observability.md", OBSERVABILITY),
+        ("docs/upgrades.md", UPGRADES),
+        ("docs/simulation.md", SIMULATION),
     ],
 )
 def test_every_block_does_what_its_page_says(

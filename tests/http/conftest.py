@@ -13,6 +13,7 @@ import pytest
 from psycopg import sql
 from starlette.testclient import TestClient
 from tests import databases, leaks
+from tests.cheap_passwords import cheap_passwords
 from tests.http.bank import Bank
 from tests.http.timed import Clock
 
@@ -55,7 +56,9 @@ def shared_runtime(
 @pytest.fixture(scope="session")
 def shared_client(shared_runtime: Runtime) -> Iterator[TestClient]:
     """The whole application over that database: it is built once."""
-    with TestClient(create_app(shared_runtime)) as client:
+    with cheap_passwords():
+        app = create_app(shared_runtime)
+    with TestClient(app) as client:
         yield client
 
 
@@ -75,7 +78,9 @@ def runtime(database_url: str, tmp_path: Path) -> Iterator[Runtime]:
 @pytest.fixture
 def own_bank(runtime: Runtime) -> Iterator[Bank]:
     """A bank that has its database to itself."""
-    with TestClient(create_app(runtime)) as client:
+    with cheap_passwords():
+        app = create_app(runtime)
+    with TestClient(app) as client:
         yield Bank(runtime, client, "own")
 
 

@@ -15,7 +15,6 @@ from starlette.testclient import TestClient
 from tests.http.bank import Bank
 from tests.strategies import CURRENCIES, account_types, ids, one_line_text
 
-from api import balance_reads
 from api.accesses import Recorder
 from api.balance_reads import BalanceReads, BalanceText
 from api.callers import Caller
@@ -339,7 +338,8 @@ def test_without_a_task_the_answer_is_the_same(
 
 def test_too_many_who_wait_are_refused(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits is bounded: beyond that the caller is told to try again."""
-    monkeypatch.setattr(balance_reads, "WAITING_MAX", 0)
+    room = cast("Application", bank.client.app).state.context.balances.room
+    monkeypatch.setattr(room, "under_way", room.limit)
     answer = bank.client.get("/v1/accounts/a", headers=bank.headers())
     assert (answer.status_code, answer.json()["code"]) == (503, "ledger_busy")
     assert answer.headers["retry-after"]

@@ -9,6 +9,8 @@ from starlette.routing import Route
 from tests.http.bank import Bank
 
 from api import api_keys, clock
+from api.authority import Authority
+from api.callers import Credential
 from api.edge import PUBLIC_PATHS
 from api.key_ring import REMEMBERED_S, KeyRing
 from api.key_scheme import KeyScheme
@@ -166,6 +168,37 @@ def test_no_request_waits_for_a_key_that_is_in_use(bank: Bank) -> None:
 
     # A slow moment of the machine may cost some.
     assert asyncio.run(use()) > 30
+
+
+def test_a_key_that_many_present_at_once_is_looked_up_once(bank: Bank) -> None:
+    """In an overload its lapse must not cost each request what it costs one; a wrong key, too."""
+    header = bank.headers("reader")["Authorization"].encode()
+    asked: list[int] = []
+
+    class Counting(RoleBook):
+        """Counts what comes after the look-up of a key."""
+
+        async def authority(self, credential: Credential) -> Authority:
+            """Count, then look up."""
+            asked.append(credential.ledger_id)
+            return await super().authority(credential)
+
+    async def use() -> None:
+        """Present it fifty times at one moment, and one that is wrong."""
+        reads = Reads(bank.runtime.engine, lambda: bank.runtime.connect("ledger_reader"))
+        ring = KeyRing((KeyScheme(reads, SECRET),), Counting(reads))
+        present = [(b"authorization", header)]
+        found = await asyncio.gather(*(ring.caller(present) for _ in range(50)))
+        assert {caller.key_id for caller in found} == {found[0].key_id}
+        wrong = [(b"authorization", header + b"x")]
+        refused = await asyncio.gather(
+            *(ring.caller(wrong) for _ in range(50)), return_exceptions=True
+        )
+        assert {type(error) for error in refused} == {Problem}
+        reads.close()
+
+    asyncio.run(use())
+    assert asked == [bank.ledger_id]
 
 
 def test_an_expired_key_opens_nothing(bank: Bank) -> None:

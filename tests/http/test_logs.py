@@ -44,6 +44,29 @@ def test_every_line_is_json_and_no_exceptions_text_is_in_it() -> None:
     assert "secret" not in ran.stderr + ran.stdout
 
 
+def test_only_what_is_urgent_enough_is_written() -> None:
+    """The level is settable; a wrong one is refused in a sentence."""
+    source = Path(__file__).resolve().parents[2] / "src"
+    for level, expected in (("warning", ["careful", "failed"]), ("error", ["failed"])):
+        ran = subprocess.run(
+            [sys.executable, "-c", PROGRAM],
+            env={"PYTHONPATH": str(source), "LEDGER_LOG_LEVEL": level},
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+        assert [json.loads(line)["event"] for line in ran.stderr.splitlines()] == expected
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={"PYTHONPATH": str(source), "LEDGER_LOG_LEVEL": "loud"},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert ran.returncode == 1
+    assert "LEDGER_LOG_LEVEL must be info, warning or error" in ran.stderr
+
+
 MANY = """
 import threading
 import structlog

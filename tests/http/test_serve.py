@@ -6,8 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -22,12 +24,13 @@ from pathlib import Path
 from api.runtime import Runtime
 from api.serve import serve
 from api.settings import Settings
-url, folder, port = sys.argv[1:]
+url, folder, port, stop_delay_s = sys.argv[1:]
 settings = Settings(
     data_dir=Path(folder),
     database_url=url,
     key_encryption_key=b"K" * 32,
     server_secret=b"S" * 32,
+    stop_delay_s=float(stop_delay_s),
 )
 with Runtime(settings) as runtime:
     serve(runtime, "127.0.0.1", int(port))
@@ -71,22 +74,31 @@ class Server:
 
 
 @pytest.fixture
-def server(runtime: Runtime, database_url: str, tmp_path: Path) -> Iterator[Server]:
+def server(runtime: Runtime, tmp_path: Path) -> Iterator[Server]:
     """A server on a port of its own."""
+    with _serving(runtime, tmp_path) as server:
+        yield server
+
+
+@contextmanager
+def _serving(runtime: Runtime, folder: Path, *, stop_delay_s: float = 0) -> Iterator[Server]:
+    """A server on a port of its own, which serves on for so long when it is told to stop."""
+    folder.mkdir(exist_ok=True)
     key = runtime.create_key(runtime.create_ledger("test"), "admin", "test")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     source = str(Path(__file__).resolve().parents[2] / "src")
-    with (tmp_path / "log").open("wb") as output:
+    arguments = (runtime.database_url, str(folder), str(port), str(stop_delay_s))
+    with (folder / "log").open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, database_url, str(tmp_path), str(port)],
+            [sys.executable, "-c", PROGRAM, *arguments],
             env=os.environ | {"PYTHONPATH": source},
             stderr=output,
         )
-    server = Server(process, port, key, tmp_path / "log")
+    server = Server(process, port, key, folder / "log")
     try:
-        _until(server.is_ready)
+        _until(server.is_ready, 90)
         yield server
     finally:
         process.kill()
@@ -107,7 +119,8 @@ def test_what_is_posted_is_seen_and_a_signal_ends_all(server: Server) -> None:
     server.post("/v1/accounts", {"account_id": "a", "currency": "EUR"}, "k1")
     body = {"account_id": "a", "amount": "5", "currency": "EUR"}
     position = server.post("/v1/deposits", body, "k2").json()["position"]
-    answer = server.client.get(f"/v1/accounts/a/balance?min_position={position}&wait_s=20")
+    path = f"/v1/accounts/a/balance?min_position={position}&wait_s=20"
+    answer = server.client.get(path, timeout=30)
     assert answer.json()["posted_minor"] == "5"
     projector = server.projector()
     server.process.send_signal(signal.SIGTERM)
@@ -115,6 +128,96 @@ def test_what_is_posted_is_seen_and_a_signal_ends_all(server: Server) -> None:
     _until(lambda: server.pids("projector stopped") == [projector])
     assert "/v1/deposits" in [line.get("route") for line in server.lines()]
     assert {line["level"] for line in server.lines()} == {"info"}
+
+
+class Asker(threading.Thread):
+    """A client that deposits again and again on one connection, and keeps what it was told."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        """Begin."""
+        super().__init__(daemon=True)
+        self._server = server
+        self._name = name
+        self.told: dict[str, tuple[int, Json, str]] = {}
+        self.in_doubt: list[str] = []
+        self.is_refused = False
+        self.start()
+
+    def run(self) -> None:
+        """Ask until the server takes no connection any more."""
+        headers = dict(self._server.client.headers)
+        with httpx2.Client(base_url=self._server.client.base_url, headers=headers) as client:
+            for number in range(20_000):
+                key = f"{self._name}-{number}"
+                body = {"account_id": "a", "amount": "1", "currency": "EUR"}
+                try:
+                    answer = client.post(
+                        "/v1/deposits", json=body, headers={"Idempotency-Key": key}, timeout=30
+                    )
+                except httpx2.ConnectError:
+                    self.is_refused = True
+                    return
+                except httpx2.TransportError:
+                    self.in_doubt.append(key)
+                    continue
+                closing = answer.headers.get("connection", "")
+                self.told[key] = (answer.status_code, answer.json(), closing)
+
+
+def test_a_stop_under_load_answers_what_was_sent(server: Server, runtime: Runtime) -> None:
+    """Each request has its answer, or its connection was refused; what was promised is there."""
+    server.post("/v1/accounts", {"account_id": "a", "currency": "EUR"}, "k1")
+    askers = [Asker(server, f"c{number}") for number in range(8)]
+    _until(lambda: all(len(asker.told) > 20 for asker in askers))
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 0
+    for asker in askers:
+        asker.join(30)
+        assert asker.is_refused
+    told = {key: item for asker in askers for key, item in asker.told.items()}
+    late = {key: item for key, item in told.items() if item[0] != 201}
+    assert {(status, body["code"], closing) for status, body, closing in late.values()} <= {
+        (503, "stopping", "close")
+    }
+    assert not [key for asker in askers for key in asker.in_doubt]
+    with runtime.connect("ledger_reader") as connection:
+        rows = connection.execute(
+            "SELECT command_key, position FROM ledger.events WHERE type = 'JournalEntryPosted'"
+        ).fetchall()
+    recorded: dict[str, int] = dict(rows)
+    assert recorded == {
+        key: body["position"] for key, (status, body, _) in told.items() if status == 201
+    }
+    assert {line["level"] for line in server.lines()} <= {"info", "warning"}
+
+
+def test_a_stop_says_so_first_and_serves_on_for_those_who_have_not_noticed(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    """With a delay: not ready at once, commands still taken; then the end, with exit code 0."""
+    with _serving(runtime, tmp_path, stop_delay_s=3.0) as server:
+        server.process.send_signal(signal.SIGTERM)
+        _until(lambda: server.client.get("/readyz").status_code == 503)
+        assert server.client.get("/readyz").json()["code"] == "stopping"
+        body = {"account_id": "a", "currency": "EUR"}
+        assert server.post("/v1/accounts", body, "k1").status_code == 201
+        assert server.process.wait(30) == 0
+
+
+def test_a_second_signal_does_not_wait_and_a_third_ends_at_once(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    """However long the delay was to be."""
+    with _serving(runtime, tmp_path, stop_delay_s=200.0) as server:
+        server.process.send_signal(signal.SIGTERM)
+        _until(lambda: server.client.get("/readyz").status_code == 503)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(30) in {0, 1}
+    with _serving(runtime, tmp_path / "again", stop_delay_s=200.0) as server:
+        for _ in range(3):
+            server.process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        assert server.process.wait(30) in {0, 1}
 
 
 def test_the_projector_ends_with_a_killed_server(server: Server) -> None:

@@ -22,6 +22,7 @@ _KNOWN = {
     *("serve", "migrate", "stop", "database-url", "load", "import", "keys", "rebuild", "verify"),
     *("run-orders", "checkpoint", "prove", "audit", "audits", "keystore"),
     "check-token",  # It opens no ledger at all.
+    *("backup", "restore"),  # See tests/backup.
     *("staff", "roles"),  # See test_cli_staff, test_cli_roles.
 }
 _FLAGS = {"--help", "-h", "--version"}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyotp
 from httpx2 import Response
+from tests.cheap_passwords import cheap_passwords
 from tests.http.bank import Bank, Json
 from tests.security.authenticator import Authenticator
 
@@ -176,15 +177,17 @@ def at_work(bank: Bank, person_id: str, *roles: str, permissions: tuple[str, ...
 @contextmanager
 def at_desk(bank: Bank) -> Iterator[Drawer]:
     """What work on the bank's staff needs."""
-    passwords = Passwords(bank.runtime.settings.server_secret, clock.random_bytes)
+    with cheap_passwords():
+        passwords = Passwords(bank.runtime.settings.server_secret, clock.random_bytes)
     with bank.runtime.connect("ledger_writer") as connection:
         yield Drawer(bank.runtime, passwords, connection, bank.ledger_id, clock.now())
 
 
 @cache
 def _hashed(server_secret: bytes, password: str) -> str:
-    """What is kept of a password; made once, as it costs what it is meant to cost."""
-    return Passwords(server_secret, clock.random_bytes).hashed(password)
+    """What is kept of a password; made once."""
+    with cheap_passwords():
+        return Passwords(server_secret, clock.random_bytes).hashed(password)
 
 
 def accesses(bank: Bank, operation: str) -> list[StoredAccess]:

@@ -167,6 +167,11 @@ def test_settings_are_read_and_malformed_ones_refused(monkeypatch: pytest.Monkey
     monkeypatch.setenv("LEDGER_READ_TIMEOUT_S", "7")
     found = limit_settings.load()
     assert (found.rate_per_s, found.failures_per_s, found.read_timeout_s) == (2.5, None, 7)
+    monkeypatch.setenv("LEDGER_QUEUE_S", "0.5")
+    monkeypatch.setenv("LEDGER_LAG_EVENTS_MAX", "off")
+    found = limit_settings.load()
+    assert (found.queue_s, found.lag_events_max) == (0.5, None)
+    monkeypatch.delenv("LEDGER_LAG_EVENTS_MAX")
     for variable, text in (
         ("LEDGER_RATE_PER_S", "0"),
         ("LEDGER_RATE_PER_S", "nan"),
@@ -176,6 +181,11 @@ def test_settings_are_read_and_malformed_ones_refused(monkeypatch: pytest.Monkey
         ("LEDGER_READ_TIMEOUT_S", "1.5"),
         ("LEDGER_CONNECTIONS_MAX", "100001"),
         ("LEDGER_STREAMS_MAX", "\u0665"),
+        ("LEDGER_QUEUE_S", "0"),
+        ("LEDGER_QUEUE_S", "nan"),
+        ("LEDGER_QUEUE_S", "61"),
+        ("LEDGER_LAG_EVENTS_MAX", "0"),
+        ("LEDGER_LAG_EVENTS_MAX", "none"),
     ):
         with monkeypatch.context() as changed:
             changed.setenv(variable, text)

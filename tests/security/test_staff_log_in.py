@@ -3,6 +3,7 @@
 import pytest
 from argon2 import PasswordHasher
 from psycopg import sql
+from tests.cheap_passwords import KEPT_AS
 from tests.http.bank import Bank
 from tests.security.crew import CURRENT, PASSWORD, accesses, at_work, taken_in
 
@@ -176,13 +177,13 @@ def test_malformed_log_ins_name_the_field(
 def test_a_password_is_kept_anew_when_its_cost_has_grown(bank: Bank) -> None:
     """At the next log-in, without anybody noticing."""
     lea = taken_in(bank, "lea", "reader")
-    cheap = Passwords(bank.runtime.settings.server_secret, clock.random_bytes)
-    weak = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    passwords = Passwords(bank.runtime.settings.server_secret, clock.random_bytes)
+    weak = PasswordHasher(time_cost=1, memory_cost=32, parallelism=1)
     with bank.runtime.connect("ledger_writer") as connection:
         connection.execute(
             "UPDATE keystore.staff SET password_hash = %s"
             " WHERE ledger_id = %s AND person_id = 'lea'",
-            (weak.hash(cheap._keyed(lea.password)), bank.ledger_id),  # noqa: SLF001
+            (weak.hash(passwords._keyed(lea.password)), bank.ledger_id),  # noqa: SLF001
         )
         lea.log_in()
         row = connection.execute(
@@ -190,7 +191,7 @@ def test_a_password_is_kept_anew_when_its_cost_has_grown(bank: Bank) -> None:
             (bank.ledger_id,),
         ).fetchone()
     assert row is not None
-    assert "m=65536,t=3,p=4" in row[0]
+    assert KEPT_AS in row[0]
     assert lea.try_log_in().status_code == 201
 
 

@@ -27,7 +27,7 @@ PART_OF = {
     "starlette": "fastapi",
     "typing-extensions": "pydantic",
 }
-OF_BENCH_ONLY = {"bench", "fuzz"}
+OF_BENCH_ONLY = {"bench", "fuzz", "mutate"}
 
 
 def requirements() -> list[str]:

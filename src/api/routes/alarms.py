@@ -17,7 +17,8 @@ from api.actions import ActionRoute, Done, Request
 from api.parameters import WAIT_S_DEFAULT, WAIT_S_MAX, Instant, Page, Position
 from api.problems import NOT_FOUND, Kind, Problem
 from api.reasons import require_given
-from api.views import POLL_S_MAX, Answer, PathId, QueryText, Reader, ReaderOf, ViewRoute
+from api.views import Answer, PathId, QueryText, Reader, ReaderOf, ViewRoute
+from api.waiting import POLL_S_MAX
 from ledger_core.risk_rules import AlarmName
 from projections import alarm_queries, alarms
 from projections.alarm_queries import AlarmFilters, AlarmStatus, ShownAlarm
