@@ -105,6 +105,14 @@ def _on_blocked(connection: forging.Connection, _history: History) -> None:
     forge(connection, "JournalEntryPosted", entry(("eur-0", "debit", 1), ("eur-1", "credit", 1)))
 
 
+def _beyond_a_limit(connection: forging.Connection, _history: History) -> None:
+    """Book more on an account than its ceiling allows, whatever the clients had made of that."""
+    terms = {"account_id": "eur-8", "limit_minor": 0, "ceiling_minor": 60_000}
+    forge(connection, "LimitSet", terms, "forged-1")
+    legs = (("eur-8", "debit", 9), ("eur-8", "credit", FLOOR))
+    forge(connection, "JournalEntryPosted", entry(*legs))
+
+
 _EVENTS = "UPDATE ledger.events SET"
 _VIEW = "UPDATE views."
 DATABASE_CASES: dict[str, tuple[str, DatabaseCase]] = {
@@ -143,10 +151,7 @@ DATABASE_CASES: dict[str, tuple[str, DatabaseCase]] = {
         "money",
         _forged("JournalEntryPosted", entry(("eur-0", "debit", 1), ("eur-1", "credit", 2))),
     ),
-    "beyond a limit": (
-        "limit",
-        _forged("JournalEntryPosted", entry(("eur-8", "debit", 9), ("eur-8", "credit", FLOOR))),
-    ),
+    "beyond a limit": ("limit", _beyond_a_limit),
     "on a blocked account": ("blocked", _on_blocked),
     "a hold is freed twice": ("hold", forging.release_again),
     "an entry is reversed twice": ("reversal", forging.reverse_twice),

@@ -23,10 +23,11 @@ DAMAGES = {
     "the last event gone": "DELETE FROM ledger.events WHERE position = 37",
     "the last two events gone": "DELETE FROM ledger.events WHERE position >= 36",
     "an event gone before the last": "DELETE FROM ledger.events WHERE position = 30",
-    "another actor": "UPDATE ledger.events SET actor = 'eve' WHERE position = 37",
-    "another actor before": "UPDATE ledger.events SET actor = 'eve' WHERE position = 3",
-    "another amount": (
-        "UPDATE ledger.events SET data = replace(data::text, '11', '12')::json WHERE position = 11"
+    "another actor": "UPDATE ledger.events SET actor = 'mallory' WHERE position = 37",
+    "another actor before": "UPDATE ledger.events SET actor = 'mallory' WHERE position = 3",
+    "another account": (
+        "UPDATE ledger.events SET data = replace(data::text, '\"A\"', '\"B\"')::json"
+        " WHERE position = 11"
     ),
     "another leaf": "UPDATE ledger.events SET leaf_hash = sha256('') WHERE position = 20",
     "another time of the head": "UPDATE ledger.heads SET recorded_at = now()",
@@ -69,7 +70,7 @@ def test_a_damaged_end_is_refused(long: World, superuser_url: str, damage: str) 
         superuser.execute(DAMAGES[damage])
     with pytest.raises(DamagedLogError, match=r"Ledger 'test' is damaged: .*ledger verify") as told:
         _require_whole(long.url)
-    assert "eve" not in str(told.value)
+    assert "mallory" not in str(told.value)
 
 
 def test_the_command_line_says_so(run: Run, owner_url: str, superuser_url: str) -> None:
@@ -77,7 +78,7 @@ def test_the_command_line_says_so(run: Run, owner_url: str, superuser_url: str) 
     line = '{"type": "open_account", "key": "%s", "account_id": "%s", "currency": "EUR"}\n'
     assert run("load", "-", stdin=line % ("one", "A"))[0] == 0
     with psycopg.connect(superuser_url) as superuser:
-        superuser.execute("UPDATE ledger.events SET actor = 'eve'")
+        superuser.execute("UPDATE ledger.events SET actor = 'mallory'")
     code, printed, problems = run("load", "-", stdin=line % ("two", "B"))
     assert (code, printed) == (1, "")
     assert "event 1 is not what was sealed" in problems
