@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from multiprocessing.queues import Queue
 
 SHOWN = 12
+# How long a worker that has made its last run may take to stop its PostgreSQL.
+ENDING_S = 60.0
 _Plan = tuple[int, str]
 
 
@@ -90,6 +92,9 @@ def _campaign(plans: Sequence[_Plan], options: argparse.Namespace, results: list
             results.append(result)
             _tell(result, len(results), len(plans))
             _keep(result, options.json)
+        # Each has made its last run, and stops its PostgreSQL.
+        for worker in workers:
+            worker.join(ENDING_S)
     finally:
         for worker in workers:
             if worker.is_alive():
