@@ -31,6 +31,9 @@ class Soak(msgspec.Struct, frozen=True, kw_only=True):
     database_mib: tuple[float, float]
     client_cores: float
     memory_over_time: Sequence[tuple[float, Mapping[str, float]]]
+    shared_buffers_mib: float = 0.0
+    lag_over_time: Sequence[tuple[float, float]] = ()
+    answered_over_time: Sequence[int] = ()
     targets: Sequence[Target]
 
 
@@ -69,7 +72,7 @@ def _soak(found: Soak) -> str:
     """A soak's tables."""
     before, after = found.database_mib
     rows = [
-        ("capacity (closed loop)", f"{found.capacity_per_s:.0f}/s"),
+        ("capacity (p99 within 0.5 s, views within 2 s)", f"{found.capacity_per_s:.0f}/s"),
         ("offered", f"{found.rate_per_s:.0f}/s for {found.seconds / 60:g} minutes"),
         ("answered", f"{found.answered}, {found.answered_per_s:.0f}/s"),
         ("time from when due", _ms(found.percentiles_ms)),
@@ -93,6 +96,9 @@ def _soak(found: Soak) -> str:
                 for name, (first, last, percent) in found.memory.items()
             ),
             "",
+            f"What PostgreSQL's processes share is {found.shared_buffers_mib:.0f} MiB of pages and",
+            "some more, set aside at its start; what was touched is shown, and does not count.",
+            "",
             "| projection | events behind, p99 | seconds behind, p99 |",
             "|---|---|---|",
             *(
@@ -109,7 +115,7 @@ def _overload(found: Overload) -> str:
     """An overload's tables."""
     before, most, after = found.server_mib
     rows = [
-        ("capacity (closed loop)", f"{found.capacity_per_s:.0f}/s"),
+        ("capacity (p99 within 0.5 s, views within 2 s)", f"{found.capacity_per_s:.0f}/s"),
         ("offered", f"{found.offered_per_s:.0f}/s for {found.seconds:.0f} s"),
         ("connections", f"{found.connections}"),
         ("answered", f"{found.accepted_per_s:.0f}/s, {_ms(found.accepted_ms)}"),

@@ -82,15 +82,15 @@ def create_app(runtime: Runtime, deprecated: Mapping[Address, Deprecated] = DEPR
     )
     app.state.context = context
     denials = Denials(context.accesses)
-    hot: dict[str, CommandEndpoint] = {}
+    endpoints = {command.path: CommandEndpoint(context, command, denials) for command in COMMANDS}
     for command in COMMANDS:
-        endpoint = CommandEndpoint(context, command, denials)
+        endpoint = endpoints[command.path]
         app.router.routes.append(
             Route(command.path, endpoint, methods=["POST"], name=command.operation)
         )
-        if "{" not in command.path:
-            hot[command.path] = endpoint
-    direct: dict[str, App] = {**hot}
+    direct: dict[str, App] = {
+        path: endpoint for path, endpoint in endpoints.items() if "{" not in path
+    }
     direct[BATCH_PATH] = BatchEndpoint(context, denials)
     app.router.routes.append(
         Route(BATCH_PATH, direct[BATCH_PATH], methods=["POST"], name=OPERATION)
@@ -118,7 +118,7 @@ def create_app(runtime: Runtime, deprecated: Mapping[Address, Deprecated] = DEPR
         )
     routed = Recorded(app.routed, context, app.router.routes)
     views = direct_views.find(context, routed)
-    handlers = {path.encode(): endpoint.handle for path, endpoint in hot.items()}
+    handlers = {path: endpoint.handle for path, endpoint in endpoints.items()}
     operations = {command.path: command.operation for command in COMMANDS}
     operations |= {BATCH_PATH: OPERATION, BUSINESS_DAY_PATH: business_day_route.OPERATION}
     recorded: dict[str, App] = {
@@ -126,7 +126,7 @@ def create_app(runtime: Runtime, deprecated: Mapping[Address, Deprecated] = DEPR
         for path, endpoint in direct.items()
     }
     public = frozenset(action.path for action in ACTIONS if action.public)
-    command_of = paths.finder([command.path for command in COMMANDS])
+    command_of = paths.finder(list(endpoints))
     found = Direct(recorded, handlers, views, public, command_of)
     app.edge = Edge(routed, context, found, deprecated)
     for view in VIEWS:

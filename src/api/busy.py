@@ -21,6 +21,8 @@ LINES_MAX = 20
 REASON = frozenset({"reason"})
 """What the refusals that are made here tell, and no more."""
 
+QUEUE_FULL = "queue_full"
+
 _END = b'"?"}'
 
 _log = structlog.get_logger("ledger.http")
@@ -49,16 +51,17 @@ class Lines:
             )
 
 
-def answer_of(error: LedgerBusy, request_id: str) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+def answer_of(reason: str, request_id: str) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
     """Status, body and headers of the refusal."""
-    status, begun, headers = _made(str(error.seen.get("reason", "")))
+    status, begun, headers = _made(reason)
     return status, b'%s"%s"}' % (begun, request_id.encode()), [*headers]
 
 
 def refuse(path: str, reason: str, exchange: Exchange) -> None:
-    """Answer a command of that route, of which no more than its head was looked at."""
-    exchange.trace.route = path
-    exchange.fail(LedgerBusy(reason=reason))
+    """Answer a request to that route, of which no more than its head was looked at."""
+    trace = exchange.trace
+    trace.route, trace.code = path, LedgerBusy.code
+    exchange.answer(*answer_of(reason, trace.request_id))
 
 
 @lru_cache(maxsize=100)

@@ -3,19 +3,21 @@
 This is the hot path. A route is a line of data; one endpoint serves them all.
 """
 
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote
+from typing import Any, cast
 
 import msgspec
 
 from api import answers, receipts
 from api.callers import Caller
 from api.context import Context, marked, submission_of
+from api.denials import Attempt, Denials
 from api.edge import CALLER, TRACE, failure_response, problem_response, respond
 from api.exchange import Exchange
 from api.execution import ASKED, FOR_REAL, Sent, execution_of, sent_of
 from api.intake import Result
+from api.paths import path_id
 from api.problems import KEY_MISMATCH, KEY_REQUIRED, FieldError, Problem, malformed
 from api.reasons import require_given
 from api.roles import LOOKED_INTO, asks_why, require_allowed, require_may_send
@@ -24,9 +26,6 @@ from ledger_core.approvals import ApprovalRequested
 from ledger_core.commands import Command
 from ledger_core.errors import LedgerBusy
 from ledger_core.ledger import Outcome
-
-if TYPE_CHECKING:
-    from api.denials import Denials
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -61,7 +60,7 @@ class CommandRoute(msgspec.Struct, frozen=True, kw_only=True):
 class CommandEndpoint:
     """Takes one kind of command: an ASGI application of its own, with nothing in between."""
 
-    def __init__(self, context: Context, route: CommandRoute, denials: "Denials") -> None:
+    def __init__(self, context: Context, route: CommandRoute, denials: Denials) -> None:
         """Prepare the decoder."""
         self._context = context
         self._denials = denials
@@ -105,7 +104,7 @@ class CommandEndpoint:
             more.append(DRY_RUN)
         await respond(send, status, answer, more)
 
-    def handle(self, exchange: Exchange) -> None:
+    def handle(self, path_params: Mapping[str, str], exchange: Exchange) -> None:
         """The same for a request to nothing but the path, without a task of its own.
 
         Raises:
@@ -120,19 +119,20 @@ class CommandEndpoint:
             execution = FOR_REAL
             if sent.if_match is not None:
                 execution = execution_of(b"", sent.if_match, self._route.path_field)
-            command = self._command(caller, exchange.body, sent.key, {})
+            command = self._command(caller, exchange.body, sent.key, path_params)
             if caller.authority.reason_for_commands and asks_why(caller, command):
                 require_given(exchange.headers)
         except Problem as problem:
             if problem.kind.status != _DENIED:
                 raise
             answer = failure_response(exchange.trace, problem)
-            self._denials.answer_late(exchange, self._operation, (), answer)
+            about = Attempt(self._operation, path_params)
+            self._denials.answer_late(exchange, about, answer)
             return
         submission = submission_of(caller, [command], execution=execution)
         if exchange.trace.span is not None:
             submission = marked(submission, exchange.trace.span)
-        then = partial(self._told, exchange, command)
+        then = partial(self._told, exchange, command, path_params)
         self._context.intake.submit(caller.ledger_id, submission, then)
 
     def _require_room(self, caller: Caller) -> None:
@@ -155,7 +155,13 @@ class CommandEndpoint:
         require_json(headers)
         return sent_of(headers)
 
-    def _tell(self, exchange: Exchange, command: Command, result: Result) -> None:
+    def _tell(
+        self,
+        exchange: Exchange,
+        command: Command,
+        path_params: Mapping[str, str],
+        result: Result,
+    ) -> None:
         """Answer with the outcome of the exchange's command."""
         if isinstance(result, BaseException):
             answer = failure_response(exchange.trace, result)
@@ -166,12 +172,13 @@ class CommandEndpoint:
         caller = exchange.caller
         is_reasoned = caller.authority.reason_for_commands and asks_why(caller, command)
         if is_reasoned or answer[0] == _DENIED:
-            self._denials.answer_late(exchange, self._operation, (command,), answer)
+            about = Attempt(self._operation, path_params, (command,))
+            self._denials.answer_late(exchange, about, answer)
         else:
             exchange.answer(*answer)
 
     def _command(
-        self, caller: Caller, text: bytes, header_key: str | None, path_params: dict[str, str]
+        self, caller: Caller, text: bytes, header_key: str | None, path_params: Mapping[str, str]
     ) -> Command:
         """The command behind a body, with what header and address add to it.
 
@@ -185,7 +192,7 @@ class CommandEndpoint:
         return command
 
     def _named(
-        self, body: msgspec.Struct, path_params: dict[str, str], header_key: str | None
+        self, body: msgspec.Struct, path_params: Mapping[str, str], header_key: str | None
     ) -> Command:
         """The command with its key and the id that the address names.
 
@@ -236,14 +243,6 @@ def body_type(route: CommandRoute) -> type[msgspec.Struct]:
         tag=route.command.__struct_config__.tag,
         namespace={"__doc__": route.command.__doc__},
     )
-
-
-def path_id(segment: str) -> str:
-    """The id behind a segment of the address, whatever characters it has.
-
-    Bytes that are not UTF-8 become lone surrogates, which no id may have.
-    """
-    return unquote(segment, errors="surrogateescape") if "%" in segment else segment
 
 
 def _answer(outcome: Outcome) -> tuple[int, bytes, Headers]:

@@ -6,7 +6,7 @@ which a role demands a reason, with that reason.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -36,6 +36,14 @@ class Sender(msgspec.Struct, frozen=True):
     trace: Trace
 
 
+class Attempt(msgspec.Struct, frozen=True):
+    """What was attempted: the operation, what its address named, and the commands, if known."""
+
+    operation: str
+    path_params: Mapping[str, str] = {}
+    commands: Sequence[Command] = ()
+
+
 class Denials:
     """Records what commands were denied; used by the event loop alone."""
 
@@ -44,19 +52,15 @@ class Denials:
         self._accesses = accesses
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def answer_late(
-        self, exchange: Exchange, operation: str, commands: Sequence[Command], answer: Answer
-    ) -> None:
+    def answer_late(self, exchange: Exchange, attempt: Attempt, answer: Answer) -> None:
         """Have an exchange answered as soon as its access is durable."""
-        task = asyncio.ensure_future(self._answer(exchange, operation, commands, answer))
+        task = asyncio.ensure_future(self._answer(exchange, attempt, answer))
         # The loop itself holds its tasks but weakly.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def record(
-        self, sender: Sender, operation: str, commands: Sequence[Command], status: int
-    ) -> None:
-        """Wait until it is durable that commands of a kind were answered with that status.
+    async def record(self, sender: Sender, attempt: Attempt, status: int) -> None:
+        """Wait until it is durable that what was attempted was answered with that status.
 
         Raises:
             LedgerBusy: too many wait already.
@@ -64,8 +68,8 @@ class Denials:
         """
         access = NewAccess(
             sender.caller.actor,
-            operation,
-            subjects.listed(subjects.of_commands(commands)),
+            attempt.operation,
+            subjects.listed(_addressed(attempt, status), subjects.of_commands(attempt.commands)),
             _reason(sender.headers),
             sender.trace.request_id,
             status,
@@ -82,18 +86,22 @@ class Denials:
             by_kind.setdefault((tag_of(command), status), []).append(command)
         for (operation, status), some in by_kind.items():
             with suppress(Problem, LedgerError):
-                await self.record(sender, operation, some, status)
+                await self.record(sender, Attempt(operation, commands=some), status)
 
-    async def _answer(
-        self, exchange: Exchange, operation: str, commands: Sequence[Command], answer: Answer
-    ) -> None:
+    async def _answer(self, exchange: Exchange, attempt: Attempt, answer: Answer) -> None:
         """Record, and answer; where that cannot be recorded, the answer is that."""
         sender = Sender(exchange.caller, exchange.headers, exchange.trace)
         try:
-            await self.record(sender, operation, commands, answer[0])
+            await self.record(sender, attempt, answer[0])
         except Exception as error:  # noqa: BLE001 - every failure is answered
             answer = failure_response(exchange.trace, error)
         exchange.answer(*answer)
+
+
+def _addressed(attempt: Attempt, status: int) -> frozenset[str]:
+    """What the address named: where nothing was found, without what was typed."""
+    named = subjects.of_address(attempt.operation, attempt.path_params, b"")
+    return subjects.without_ids(named) if status in subjects.FOUND_NOTHING else named
 
 
 def _reason(headers: Headers) -> str:

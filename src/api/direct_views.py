@@ -16,10 +16,10 @@ from pydantic import ValidationError
 
 from api.balance_reads import BalanceText, Found
 from api.caching import KEEPING, NOT_MODIFIED, OK, Keeping, has_already, tagged
-from api.command_routes import path_id
 from api.context import Context
 from api.edge import CALLER, TRACE, Trace
 from api.exchange import Exchange, Handler, Headers
+from api.paths import path_id
 from api.problems import Problem
 from api.reasons import reason_of
 from api.recording import Recorded
@@ -52,6 +52,11 @@ class BalanceView:
         self._is_reason_required = context.runtime.settings.reason_required == "all"
         self._view = view
         self._otherwise = _Tasks(otherwise)
+
+    @property
+    def path(self) -> str:
+        """The template of its address."""
+        return self._view.path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the balance, or hand the request on."""
@@ -288,6 +293,12 @@ class DirectViews:
         if plain is not None and not query:
             return partial(plain.handle, path)
         return None if asked is None else partial(asked.handle, path, query)
+
+    def balance_of(self, url: bytes) -> str | None:
+        """The template of the view of an account as it stands now that is asked for, if one is."""
+        end = self._end(url.decode()) if url.isascii() else None
+        view = None if end is None else self._plain.get(end)
+        return None if view is None else view.path
 
     def _end(self, path: str) -> str | None:
         """What of an account the path names, if it is one's."""

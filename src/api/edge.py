@@ -23,7 +23,7 @@ from api import busy, clock, paths, problems
 from api.callers import Caller
 from api.context import Context
 from api.deprecations import Deprecated, Header, Route
-from api.exchange import Handler
+from api.exchange import Exchange, Handler
 from api.problems import (
     DATABASE_READ_ONLY,
     DATABASE_UNAVAILABLE,
@@ -33,6 +33,7 @@ from api.problems import (
     Problem,
 )
 from api.proxies import CERTIFICATE
+from api.stopping import turned_away
 from api.tracing import Answered, Parent, RequestSpan, Tracing, new_span_id, parent_of
 from api.wire import App, Message, Receive, Scope, Send
 from ledger_core.errors import LedgerBusy, LedgerError
@@ -83,15 +84,16 @@ class Trace(msgspec.Struct):
 class Direct(msgspec.Struct, frozen=True):
     """Requests that need nothing of the framework's routing; ``command_of`` knows every command's.
 
-    ``posts`` are POSTs by path, ``handlers`` those of them that need no task of their own either;
-    ``views`` knows the GETs. ``public`` are the paths of actions that need no credential.
+    ``posts`` are POSTs by path; ``handlers``, by template, need no task of their own either, and
+    are told what the path has in the places of its parameters. ``views`` knows the GETs. ``public``
+    are the paths of actions that need no credential.
     """
 
     posts: Mapping[str, App]
-    handlers: Mapping[bytes, Handler]
+    handlers: Mapping[str, Callable[[Mapping[str, str], Exchange], None]]
     views: "DirectViews"
     public: frozenset[str] = frozenset()
-    command_of: Callable[[bytes], str | None] = paths.finder(())
+    command_of: Callable[[bytes], paths.Address | None] = paths.finder(())
 
 
 class Edge:
@@ -178,6 +180,41 @@ class Edge:
             scope[CALLER] = await ring.caller(headers)
         limits.require(scope[CALLER], now_s)
 
+    def admit_again(
+        self,
+        authorization: bytes,
+        peer: tuple[str, int] | None,
+        exchange: Exchange,
+        begin: Callable[[Caller], None],
+    ) -> None:
+        """Look a key that was valid lately up again; then the request begins, or fails.
+
+        In an overload that takes a moment, in which a thousand requests may come: each of them
+        waits as it is, without a task of its own.
+        """
+        told = partial(self._admitted, authorization, peer, exchange, begin)
+        self._context.key_ring.admitting(authorization).add_done_callback(told)
+
+    def _admitted(
+        self,
+        authorization: bytes,
+        peer: tuple[str, int] | None,
+        exchange: Exchange,
+        begin: Callable[[Caller], None],
+        admitting: "asyncio.Task[Caller]",
+    ) -> None:
+        """Go on with a request whose key was looked up."""
+        error = turned_away() if admitting.cancelled() else admitting.exception()
+        if error is None:
+            begin(admitting.result())
+            return
+        if isinstance(error, Problem) and error.kind is UNAUTHENTICATED:
+            now_s = asyncio.get_running_loop().time()
+            client = self._context.proxies.client(peer, exchange.headers)
+            self._limits.failed("" if client is None else client[0], now_s)
+            self._context.failed_keys.note(authorization, exchange.trace.request_id, now_s)
+        exchange.fail(error)
+
     def _direct_app(self, scope: Scope, path: str) -> App | None:
         """The application that answers a request without the framework, if one does."""
         if scope["method"] == "POST":
@@ -189,21 +226,35 @@ class Edge:
     def handler_of(self, method: str, url: bytes) -> Handler | None:
         """The handler of a hot route; a command's for a request to nothing but its path."""
         if method == "POST":
-            return self._direct.handlers.get(url)
+            address = self._direct.command_of(url)
+            return None if address is None else self._handler(*address)
         return self._direct.views.handler(url) if method == "GET" else None
 
+    def _handler(self, template: str, parameters: Mapping[str, str]) -> Handler:
+        """The handler of a command's route."""
+        return partial(self._direct.handlers[template], parameters)
+
     def refusing(self, method: str, url: bytes, caller: Caller) -> Handler | None:
-        """The handler of a command that would be refused now, whatever its address names.
+        """The handler of a command or a balance that would be refused now, if it would be.
 
         It costs a tenth of the usual way: in an overload that is what most requests come to.
         """
+        if method == "GET":
+            if not self._context.balances.room.is_full:
+                return None
+            path = self._direct.views.balance_of(url)
+            return None if path is None else partial(busy.refuse, path, busy.QUEUE_FULL)
         if method != "POST":
             return None
         reason = self._context.intake.refusal(caller.ledger_id)
         if reason is None:
             return None
-        path = self._direct.command_of(url.partition(b"?")[0])
-        return None if path is None else partial(busy.refuse, path, reason)
+        address = self._direct.command_of(url.partition(b"?")[0])
+        return None if address is None else partial(busy.refuse, address[0], reason)
+
+    def known_lately(self, authorization: bytes | None) -> Caller | None:
+        """The caller who presents a key that was valid some seconds ago: enough to be refused."""
+        return self._context.key_ring.known_lately(authorization or b"")
 
     def remembered(self, authorization: bytes | None) -> Caller | None:
         """The caller who presents a key that was found valid a moment ago."""
@@ -286,7 +337,7 @@ def problem_response(
     """Status, body and headers of a refusal, noted in the trace."""
     if type(error) is LedgerBusy and error.seen.keys() <= busy.REASON:
         trace.code = error.code
-        return busy.answer_of(error, trace.request_id)
+        return busy.answer_of(str(error.seen.get("reason", "")), trace.request_id)
     document = problems.body_of(error)
     trace.code = document.code
     body = problems.encode(msgspec.structs.replace(document, request_id=trace.request_id))

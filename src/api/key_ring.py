@@ -21,6 +21,9 @@ REMEMBERED_S = 0.75
 # A credential in use is looked up again before it is forgotten: no request waits for that. A server
 # that is overloaded has half a second for it: a request whose key it has forgotten costs far more.
 RENEWED_S = 0.25
+# So long a key that was valid is known: for nothing to be done, but to be refused, or to wait,
+# at little cost.
+KNOWN_S = 30.0
 # Beyond this many, all are forgotten at once: wrong keys must not fill the memory.
 REMEMBERED_MAX = 10_000
 # A token with some claims; more is none of ours.
@@ -63,7 +66,9 @@ class KeyRing:
         remembered = self.remembered(sent[0])
         if remembered is not None:
             return remembered
-        caller = self._remembered_bound(sent[0]) or await self._admit_once(sent[0])
+        caller = self._remembered_bound(sent[0])
+        if caller is None:
+            caller = await asyncio.shield(self.admitting(sent[0]))
         asked = caller.credential.certificate_sha256
         if asked is not None and (certificate is None or not compare_digest(asked, certificate)):
             raise Problem(UNAUTHENTICATED, headers=_CHALLENGE)
@@ -85,6 +90,17 @@ class KeyRing:
         if left_s < REMEMBERED_S - RENEWED_S and authorization not in self._renewing:
             self._renewing[authorization] = loop.create_task(self._renew(authorization))
         return found[1] if left_s > 0 else None
+
+    def known_lately(self, authorization: bytes) -> Caller | None:
+        """The caller behind an ``Authorization`` that was valid some seconds ago, and may be still.
+
+        Nothing may be told or done for that. It is enough to be told that the server is busy, or
+        to wait until the key is looked up again.
+        """
+        found = self._valid.get(authorization)
+        if found is None:
+            return None
+        return found[1] if asyncio.get_running_loop().time() < found[0] + KNOWN_S else None
 
     def forget(self, ledger_id: int, credential_id: str) -> None:
         """Look a credential up anew before it is taken again: it was changed, or ended, here."""
@@ -109,18 +125,18 @@ class KeyRing:
         finally:
             del self._renewing[authorization]
 
-    async def _admit_once(self, authorization: bytes) -> Caller:
-        """As ``_admit``, once for all who present the same at one moment.
+    def admitting(self, authorization: bytes) -> "asyncio.Task[Caller]":
+        """The one look-up for all who present the same at one moment.
 
-        Raises:
-            Problem: not a valid key.
+        It ends with the caller, or with the ``Problem`` that it is not a valid key; who is bound to
+        a certificate is yet to be compared with the connection's.
         """
         task = self._admitting.get(authorization)
         if task is None:
             task = asyncio.get_running_loop().create_task(self._admit(authorization))
             self._admitting[authorization] = task
             task.add_done_callback(lambda _: self._admitting.pop(authorization, None))
-        return await asyncio.shield(task)
+        return task
 
     async def _admit(self, authorization: bytes) -> Caller:
         """The caller behind an ``Authorization``, which is remembered from now on.

@@ -32,6 +32,7 @@ BODY_BYTES_MAX = 65_536
 
 _OF_THE_END = frozenset({b"/livez", b"/readyz", b"/metrics"})
 """What is answered to the end: it tells of that."""
+_METHODS = frozenset({"GET", "POST"})
 # Whatever these say, the usual way knows what to do.
 _UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"ledger-receipt"})
 
@@ -95,8 +96,7 @@ class Protocol(Bounded):
     def _short(self) -> "_Short | None":
         """The request, if it is a plain one to a hot route."""
         method = self.parser.get_method().decode()
-        handler = self.edge.handler_of(method, self.url)
-        if handler is None and method != "POST":
+        if method not in _METHODS:
             return None
         if self.cycle is not None and not self.cycle.response_complete:
             return None
@@ -109,11 +109,19 @@ class Protocol(Bounded):
             or self.flow.write_paused
         ):
             return None
-        caller = self.edge.remembered(headers.get(b"authorization"))
-        if caller is None:
+        edge, authorization = self.edge, headers.get(b"authorization")
+        caller = edge.remembered(authorization)
+        known = caller or edge.known_lately(authorization)
+        if known is None:
             return None
-        handler = self.edge.refusing(method, self.url, caller) or handler
-        return None if handler is None else _Short(self, handler, method, caller)
+        refusing = edge.refusing(method, self.url, known)
+        handler = refusing or edge.handler_of(method, self.url)
+        if handler is None:
+            return None
+        short = _Short(self, handler, method, known)
+        if caller is None and refusing is None:
+            short.unproven = cast("bytes", authorization)
+        return short
 
 
 def _certificate_of(transport: asyncio.Transport) -> bytes | None:
@@ -149,11 +157,14 @@ class _Short:
         "method",
         "response_complete",
         "trace",
+        "unproven",
     )
 
     def __init__(self, protocol: Protocol, handler: Handler, method: str, caller: "Caller") -> None:
         """Begin, with the head of the request."""
         self._protocol = protocol
+        # What the caller presented, where that is yet to be looked up again.
+        self.unproven = b""
         self._handler = handler
         self.begun_at_s = protocol.loop.time()
         self.method = method
@@ -167,7 +178,16 @@ class _Short:
         self.message_event = _IGNORED
 
     def begin(self) -> None:
+        """Have it handled, once it is known who calls."""
+        if self.unproven:
+            protocol = self._protocol
+            protocol.edge.admit_again(self.unproven, protocol.client, self, self._begin)
+        else:
+            self._begin(self.caller)
+
+    def _begin(self, caller: "Caller") -> None:
         """Have it handled, unless its caller asks too often."""
+        self.caller = caller
         try:
             wait_s = self._protocol.edge.wait_s(self.caller, self.begun_at_s)
             if wait_s:

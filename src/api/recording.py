@@ -56,8 +56,6 @@ ABOUT = "ledger.about"
 # Whoever must say why they read a customer must say so where accounts show their holders, too.
 _PROFILES = "get_customer"
 _WITH_HOLDERS = frozenset({"get_account", "list_accounts"})
-# Where nobody was found, what stands in the place of an id may be a person's name.
-_FOUND_NOTHING = frozenset({404, 422})
 _REFUSED = 400
 DENIED = 403
 _METHOD_NOT_ALLOWED = 405
@@ -198,7 +196,7 @@ class _Read:
         asked = subjects.of_address(
             operation, scope.get("path_params", {}), scope.get("query_string", b"")
         ).union(filter(subjects.is_subject, scope.get(ABOUT, ())))
-        if status in _FOUND_NOTHING:
+        if status in subjects.FOUND_NOTHING:
             asked = subjects.without_ids(asked)
         if asked and shown.subjects == subjects.WHOLE:
             shown = Shown()  # What cannot be looked through is about what was asked for.

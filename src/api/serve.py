@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from api.request_traces import RequestTraces
 
 WATCH_INTERVAL_S = 1.0
-SWITCH_S = 0.001
+SWITCH_S = 0.0002
 """How long a thread of ours that is busy keeps the interpreter from another that waits for it.
 
 The writer waits for it after every answer of the database: with Python's 5 ms, and a loop that is

@@ -11,13 +11,16 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from api.command_routes import path_id
+from api.paths import path_id
 from ledger_core.access_log import LEDGER, SUBJECTS_MAX, require_subject
 from ledger_core.errors import ValidationFailed
 
 # A page of 1,000 of anything is smaller; what is larger shows more than a page of the ledger.
 BODY_BYTES_MAX = 4_194_304
 FIELDS_MAX = 100
+
+# Where nobody was found, what stands in the place of an id may be a person's name.
+FOUND_NOTHING = frozenset({404, 422})
 
 WHOLE = frozenset((LEDGER,))
 

@@ -13,11 +13,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from api import cursors
 from api.caching import KEEPING, Keep, Keeping
 from api.callers import Caller
-from api.command_routes import path_id
 from api.context import Context
 from api.cursors import Key, Place
 from api.due import head_after
 from api.parameters import AsOfQuery, Fresh, Page, caller_of, filters_of
+from api.paths import path_id
 from api.problems import FieldError, malformed
 from ledger_core.errors import LedgerBusy, ValidationFailed
 from ledger_core.fields import require_id, require_text

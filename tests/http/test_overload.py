@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
@@ -184,7 +185,17 @@ def test_the_route_of_every_command_is_found_by_its_path() -> None:
     find = finder(templates)
     for template in templates:
         path = template.replace("{", "a%2F").replace("}", "-1")
-        assert find(path.encode()) == template
-    for other in (b"/v1/batch", b"/v1/holds/a/b/capture", b"/v1/holds//capture", b"", b"/\xff"):
+        names = re.findall("{(.*?)}", template)
+        assert find(path.encode()) == (template, {name: f"a%2F{name}-1" for name in names})
+        assert find(path.encode() + b"?dry_run=true") is None
+    for other in (
+        b"/v1/batch",
+        b"/v1/holds/a/b/capture",
+        b"/v1/holds//capture",
+        b"/v1/holds/\xff/capture",
+        b"/v1/holds/?/capture",
+        b"",
+        b"/\xff",
+    ):
         assert find(other) is None
     assert finder(())(b"/v1/transfers") is None

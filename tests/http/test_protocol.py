@@ -17,7 +17,9 @@ from starlette.testclient import TestClient
 from tests.http.bank import Bank
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from api import api_keys, clock
 from api.app import create_app
+from api.key_ring import REMEMBERED_S
 from api.protocol import BODY_BYTES_MAX, Protocol
 from api.runtime import Runtime
 from ledger_core import access_log
@@ -171,6 +173,11 @@ def _warm(served: Served) -> None:
     served.ask(served.text(b"{}", *_JSON))
 
 
+def _warm_for(served: Served, role: str) -> None:
+    """The same for the key of a role."""
+    served.ask(served.text(b"{}", *_JSON, role=role, path="/v1/info"))
+
+
 def _body(**changes: object) -> bytes:
     """The body of a transfer."""
     return json.dumps(_TRANSFER | changes).encode()
@@ -216,6 +223,92 @@ def test_both_ways_answer_alike(served: Served, body: bytes, headers: Headers, r
     assert (b"idempotency-replayed: true" in short) == recorded
     if recorded:
         assert short == usual
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "role"),
+    [
+        ("/v1/accounts/b/freeze", {"blocks": ["debit"], "reason_code": "court"}, (), "admin"),
+        ("/v1/accounts/b/freeze", {"account_id": "a", "blocks": ["debit"]}, (), "admin"),
+        ("/v1/accounts/b/unfreeze", {"block": "debit"}, (), "reader"),
+        ("/v1/accounts/none/limit", {"limit": "5"}, (), "admin"),
+        ("/v1/accounts/a%2Fb/limit", {"limit": "5"}, (), "admin"),
+        ("/v1/accounts/a/limit", {"limit": "5"}, (("If-Match", '"99"'),), "admin"),
+        ("/v1/accounts/a/close", {}, (("If-Match", "garbage"),), "admin"),
+        ("/v1/holds/nobody%27s/capture", {}, (), "admin"),
+        ("/v1/holds/nobody%C3%28/void", {}, (), "admin"),
+        ("/v1/approvals/none/approve", {}, (), "admin"),
+    ],
+)
+def test_both_ways_answer_alike_about_what_the_address_names(
+    served: Served, path: str, body: dict[str, object], headers: Headers, role: str
+) -> None:
+    """Commands whose address names an account, a hold or a request are on the short way, too."""
+    served.bank.post("/v1/accounts", {"account_id": "named", "currency": "EUR"})
+    _warm_for(served, role)
+    text = json.dumps(body | {"key": f"named {path} {body} {role}"}).encode()
+    sent = (*_JSON, *headers)
+    short_count = Counting.short
+    first = served.ask(served.text(text, *sent, path=path, role=role))[0]
+    short = served.ask(served.text(text, *sent, path=path, role=role))[0]
+    assert Counting.short == short_count + 2
+    usual = served.ask(served.text(text, *sent, *_UNUSUAL, path=path, role=role))[0]
+    assert Counting.short == short_count + 2
+    assert _POSITIONS.sub(b"0", short) == _POSITIONS.sub(b"0", usual)
+    assert first.split()[1] == short.split()[1]
+
+
+def test_a_denied_command_tells_what_its_address_named(served: Served) -> None:
+    """Whichever way it goes: the account; of a hold its id."""
+    for path, about in (
+        ("/v1/accounts/b/freeze", ["account:b"]),
+        ("/v1/holds/h-1/void", ["hold:h-1"]),
+    ):
+        _warm_for(served, "reader")
+        for more in ((), _UNUSUAL):
+            before = len(_accesses(served.bank))
+            request = served.text(b'{"key":"d"}', *_JSON, *more, path=path, role="reader")
+            assert b"403" in served.ask(request)[0].split(b"\r\n")[0]
+            (access,) = _accesses(served.bank)[before:]
+            assert list(access.subjects) == about
+
+
+def test_a_hold_is_captured_on_the_short_way(served: Served) -> None:
+    """It is resolved once, and the answer names it."""
+    hold = {"hold_id": "to-capture", **_TRANSFER}
+    assert served.bank.post("/v1/holds", hold).status_code == 201
+    _warm(served)
+    before = Counting.short
+    request = served.text(b'{"key":"capture"}', *_JSON, path="/v1/holds/to-capture/capture")
+    answers = [served.ask(request)[0] for _ in range(2)]
+    assert Counting.short == before + 2
+    assert all(answer.startswith(b"HTTP/1.1 201") for answer in answers)
+    assert b'"hold_id":"to-capture"' in answers[0]
+    assert b"idempotency-replayed: true" in answers[1]
+
+
+def test_a_key_that_was_known_lately_is_looked_up_without_leaving_the_short_way(
+    served: Served,
+) -> None:
+    """While it counts the request is answered; once it is revoked, with 401 as on the usual way."""
+    key = served.bank.runtime.create_key(served.bank.ledger_id, "admin", "a passing one")
+    served.bank.keys["passing"] = key
+    _warm_for(served, "passing")
+    time.sleep(REMEMBERED_S + 0.05)
+    before = Counting.short
+    request = served.text(_body(key="lately"), *_JSON, role="passing")
+    assert served.ask(request)[0].startswith(b"HTTP/1.1 201")
+    assert Counting.short == before + 1
+    with served.bank.runtime.connect("ledger_writer") as connection:
+        key_id = key.split("_")[2]
+        assert api_keys.revoke(connection, served.bank.ledger_id, key_id, clock.now())
+    time.sleep(2 * REMEMBERED_S + 0.05)
+    refused = served.ask(request)[0]
+    assert Counting.short == before + 2
+    assert refused.startswith(b"HTTP/1.1 401")
+    usual = served.ask(request.replace(b"\r\n\r\n", b"\r\nX-Twice: 1\r\nX-Twice: 2\r\n\r\n"))[0]
+    assert Counting.short == before + 2
+    assert refused == usual
 
 
 def test_what_is_not_plain_goes_the_usual_way(served: Served) -> None:

@@ -22,13 +22,14 @@ from api.archive_reading import Archive
 from api.archives import ArchiveRefused
 from api.batches import BatchBody
 from api.camt053_xml import Camt053Refused
-from api.command_routes import body_type, path_id
+from api.command_routes import body_type
 from api.cursors import Place, Scope
 from api.edge import trace_of
 from api.execution import execution_of, sent_of
 from api.journal_text import JournalRefused, read_journal
 from api.jwks import JwksError
 from api.oidc_settings import OidcSettings
+from api.paths import path_id
 from api.problems import Problem
 from api.proxies import Proxies
 from api.proxy_settings import ProxySettings
