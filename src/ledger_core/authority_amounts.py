@@ -6,6 +6,7 @@ waiting command may come to. Whoever approves needs the amount as well. Knows no
 with the submission.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -85,7 +86,7 @@ def _approved(books: Books, command: ApproveRequest) -> Mapping[str, int] | None
 def _later(books: Books, command: ApprovableCommand) -> Mapping[str, int] | None:
     """What a waiting command moves if nothing holds it back by then; ``None``: cannot be told."""
     unbound = {"force": True, "if_balance": None, "if_version": None}
-    events: Iterable[object] | None
+    events: Sequence[object] | None
     try:
         match command:
             case PlaceHold():
@@ -103,35 +104,37 @@ def _later(books: Books, command: ApprovableCommand) -> Mapping[str, int] | None
     return None if events is None else _moved(books, events)
 
 
-def _moved(books: Books, events: Iterable[object]) -> Mapping[str, int] | None:
-    """By currency, the minor units that events debit or hold, or that runs of an order will."""
-    moved: dict[str, int] = {}
+def _moved(books: Books, events: Sequence[object]) -> Mapping[str, int] | None:
+    """By currency, the minor units that events debit or hold, or that a run of an order will."""
+    moved = _booked(events)
+    for event in events:
+        if isinstance(event, StandingOrderCreated | StandingOrderChanged):
+            runs = _runs(books, event)
+            if runs is None:
+                return None
+            moved |= runs
+    return moved
+
+
+def _booked(events: Iterable[object]) -> Counter[str]:
+    """By currency, the minor units that events debit or hold."""
+    booked: Counter[str] = Counter()
     for event in events:
         if isinstance(event, JournalEntryPosted):
             for posting in event.postings:
                 if posting.side == "debit":
-                    before_minor = moved.get(posting.currency, 0)
-                    moved[posting.currency] = before_minor + posting.amount_minor
+                    booked[posting.currency] += posting.amount_minor
         elif isinstance(event, HoldPlaced):
-            moved[event.currency] = moved.get(event.currency, 0) + event.amount_minor
-        elif isinstance(event, StandingOrderCreated | StandingOrderChanged):
-            runs = _runs(books, event)
-            if runs is None:
-                return None
-            for currency, amount_minor in runs.items():
-                moved[currency] = max(amount_minor, moved.get(currency, 0))
-    return moved
+            booked[event.currency] += event.amount_minor
+    return booked
 
 
-def _runs(
-    books: Books, event: StandingOrderCreated | StandingOrderChanged
-) -> Mapping[str, int] | None:
+def _runs(books: Books, event: StandingOrderCreated | StandingOrderChanged) -> Counter[str] | None:
     """By currency, the most that one run of an order will move; ``None``: cannot be told."""
-    most: dict[str, int] = {}
+    most: Counter[str] = Counter()
     for movement in ordered_movements(books, event):
-        booked = would_book(books, movement)
-        if booked is None:
+        events = would_book(books, movement)
+        if events is None:
             return None
-        for currency, amount_minor in (_moved(books, booked) or {}).items():
-            most[currency] = max(amount_minor, most.get(currency, 0))
+        most |= _booked(events)
     return most

@@ -234,11 +234,10 @@ class Books:
             EntryExists: the id is taken, by an entry or a hold.
             ReferenceConflict: the reference is taken, with the position of its entry.
         """
-        if entry_id is not None and entry_id in self.entries:
-            raise EntryExists(position=self.entries[entry_id].position)
-        hold = None if entry_id is None else self.kept("hold", entry_id)
-        if hold is not None:
-            raise EntryExists(position=hold.position)
+        if entry_id is not None:
+            taken = self.entries.get(entry_id) or self.kept("hold", entry_id)
+            if taken is not None:
+                raise EntryExists(position=taken.position)
         if reference is not None and reference in self.references:
             raise ReferenceConflict(position=self.references[reference])
 
@@ -264,8 +263,6 @@ class Books:
                 self._set(self.units, code, scale)
             case HoldPlaced() | HoldReleased():
                 self._record_hold(event, position)
-            case RiskRuleSet() | BankStatementImported() | NothingChanged() | CommandRefused():
-                pass
             case _:
                 self._record_other(event, position)
         for keeper, kept_id in kept_states.touched(event, position):
@@ -295,7 +292,7 @@ class Books:
             self._set(self.references, event.reference, position)
 
     def _record_other(self, event: Event, position: int) -> None:
-        """Take in an event on one account's terms or one customer's profile."""
+        """Take in an event on one account's terms; others change what is kept, if anything."""
         if isinstance(event, AccountEvent) and not isinstance(event, AccountOpened):
             after = account_rules.evolve(self.accounts[event.account_id], event, position)
             self._set(self.accounts, event.account_id, after)

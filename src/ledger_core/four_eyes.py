@@ -50,6 +50,9 @@ from ledger_core.standing_order import StandingOrderChanged, StandingOrderCreate
 from ledger_core.standing_orders import ordered_movements
 
 _Vote = ApproveRequest | RejectRequest | WithdrawRequest
+_Forgetting = (
+    CustomerErased | ApprovalRejected | ApprovalWithdrawn | ApprovalFailed | ApprovalCompleted
+)
 _Voted = ApprovalGiven | ApprovalRejected | ApprovalWithdrawn | ApprovalCompleted | ApprovalFailed
 
 
@@ -150,8 +153,9 @@ def is_last(books: Books, decided: Sequence[Event]) -> bool:
     for event in decided:
         if isinstance(event, ApprovalGiven):
             request = request_in(books, event.request_id)
-            given = approvals.evolve(request, event, books.position + 1, books.recorded_at)
-            return given.is_approved
+            votes = {vote.person: vote.permissions for vote in request.votes}
+            votes[event.person] = event.permissions
+            return approvals.is_satisfied(request.approvers, votes)
     return False
 
 
@@ -191,8 +195,8 @@ def decide_request(
 
 
 def maker_of(request: ApprovalRequest) -> Caller:
-    """On whose behalf the approved command runs."""
-    return Caller(request.actor, request.maker, frozenset())
+    """On whose behalf the approved command runs, without any permission."""
+    return Caller(request.actor, request.maker)
 
 
 def command_of(request: ApprovalRequest, clear: dict[str, str] | None) -> ApprovableCommand:
@@ -248,13 +252,7 @@ def outcome_of(
 
 def forgotten_subject(event: Event) -> str | None:
     """The subject whose key is to be destroyed because of this event, if any."""
-    match event:
-        case CustomerErased(subject=subject):
-            return subject
-        case ApprovalRejected() | ApprovalWithdrawn() | ApprovalFailed() | ApprovalCompleted():
-            return event.subject
-        case _:
-            return None
+    return event.subject if isinstance(event, _Forgetting) else None
 
 
 def wants_of(requests: Iterable[ApprovalRequest]) -> Wants:
@@ -291,20 +289,15 @@ def _demanding_later(
 ) -> tuple[Policy, ...]:
     """The policies that may hold up the command by the time it runs, whatever it would move now.
 
-    A balancing movement waits as one of the whole amount: it is not judged again.
+    A balancing movement waits as one of the whole amount, which is never less than what it would
+    move now: it is not judged again.
     """
-    found = demanding(books, command, decided)
+    policies, tag = books.kept_of(approval_policies.KIND), commands.tag_of(command)
     if isinstance(command, MovementCommand):
-        policies = books.kept_of(approval_policies.KIND)
-        found += approval_policies.matching(
-            policies, commands.tag_of(command), would_book(books, command)
-        )
-    elif isinstance(command, PlaceHold):
-        policies = books.kept_of(approval_policies.KIND)
-        found += approval_policies.matching(
-            policies, commands.tag_of(command), (whole_of(command),)
-        )
-    return tuple({policy.policy_id: policy for policy in found}.values())
+        return approval_policies.matching(policies, tag, would_book(books, command))
+    if isinstance(command, PlaceHold):
+        return approval_policies.matching(policies, tag, (whole_of(command),))
+    return demanding(books, command, decided)
 
 
 def _requested(

@@ -55,12 +55,11 @@ _OCCASIONAL = ("value_date", "entry_id", "reference", "if_version")
 
 
 def kept(movement: MovementCommand) -> dict[str, Any]:
-    """The movement as it is kept: plain JSON values, without what no kept movement has.
+    """A keepable movement as it is kept: plain JSON values, without what was left out.
 
     Names are in a fixed order, so that nothing depends on whether it was read back from somewhere.
     """
-    values = {name: value for name, value in asked_of(movement).items() if name != "force"}
-    ordered: dict[str, Any] = msgspec.to_builtins(values, order="deterministic")
+    ordered: dict[str, Any] = msgspec.to_builtins(asked_of(movement), order="deterministic")
     return ordered
 
 

@@ -376,7 +376,7 @@ def test_customers_hold_accounts_in_roles() -> None:
         Holder("ben", "authorised"),
     )
     case.when(UnlinkCustomer(account_id="A", customer_id="ann")).then_refuses(
-        LinkNotFound, role="owner"
+        LinkNotFound, account_id="A", role="owner"
     )
 
 

@@ -1,7 +1,9 @@
 """Approvals without a database: who counts, in which order no is said, which commands must wait."""
 
+from datetime import timedelta
 from itertools import permutations
 
+import msgspec
 import pytest
 from hypothesis import given as given_drawn
 from hypothesis import strategies as st
@@ -141,25 +143,31 @@ def test_refusals_of_a_vote_come_in_their_order() -> None:
     missing = ApproveRequest(request_id="Q9")
     _as(bank, "ann").when(missing).then_refuses(ApprovalNotFound, field="request_id")
     _approve(bank, "ann", "ops").then_refuses(MakerCannotApprove, request_id="Q1")
-    _approve(bank, "cy").then_refuses(NotPermitted, approvers=["ops", "risk"])
+    _approve(bank, "cy").then_refuses(NotPermitted, request_id="Q1", approvers=["ops", "risk"])
     _approve(bank, "bob", "ops")
     position = bank.books.position
-    _approve(bank, "bob", "risk").then_refuses(AlreadyVoted, vote_position=position)
+    _approve(bank, "bob", "risk").then_refuses(
+        AlreadyVoted, request_id="Q1", vote_position=position
+    )
     _approve(bank, "bob").then_refuses(AlreadyVoted)
     _as(bank, "bob").when(RejectRequest(request_id="Q1")).then_refuses(AlreadyVoted)
-    _as(bank, "bob", "risk").when(WithdrawRequest(request_id="Q1")).then_refuses(NotPermitted)
+    _as(bank, "bob", "risk").when(WithdrawRequest(request_id="Q1")).then_refuses(
+        NotPermitted, request_id="Q1"
+    )
 
 
 @pytest.mark.parametrize(
-    ("outcome", "refusal"),
+    ("outcome", "refusal", "seen"),
     [
-        (ApprovalCompleted("Q1", 7), AlreadyCompleted),
-        (ApprovalFailed("Q1", "insufficient_funds"), AlreadyCompleted),
-        (ApprovalRejected("Q1", "bob"), AlreadyRejected),
-        (ApprovalWithdrawn("Q1"), AlreadyWithdrawn),
+        (ApprovalCompleted("Q1", 7), AlreadyCompleted, {"status": "completed"}),
+        (ApprovalFailed("Q1", "insufficient_funds"), AlreadyCompleted, {"status": "failed"}),
+        (ApprovalRejected("Q1", "bob"), AlreadyRejected, {}),
+        (ApprovalWithdrawn("Q1"), AlreadyWithdrawn, {}),
     ],
 )
-def test_what_is_over_is_over_for_everybody(outcome: Event, refusal: type[LedgerError]) -> None:
+def test_what_is_over_is_over_for_everybody(
+    outcome: Event, refusal: type[LedgerError], seen: dict[str, object]
+) -> None:
     """That comes before who the caller is, for votes, rejections and withdrawals."""
     bank = _request()
     bank.books.record(outcome)
@@ -169,7 +177,7 @@ def test_what_is_over_is_over_for_everybody(outcome: Event, refusal: type[Ledger
             RejectRequest(request_id="Q1"),
             WithdrawRequest(request_id="Q1"),
         ):
-            _as(bank, person, "ops").when(command).then_refuses(refusal, request_id="Q1")
+            _as(bank, person, "ops").when(command).then_refuses(refusal, request_id="Q1", **seen)
 
 
 def test_the_maker_withdraws_or_rejects_without_a_permission() -> None:
@@ -183,6 +191,55 @@ def test_the_maker_withdraws_or_rejects_without_a_permission() -> None:
     reject = RejectRequest(request_id="Q1", reason="no")
     _as(_request(), "cy", "teller").when(reject).then_refuses(NotPermitted)
     _as(_request(), "bob", "risk").when(reject).then(ApprovalRejected("Q1", "bob", "no"))
+
+
+def test_who_ends_a_registration_that_waits_names_the_subject_it_had_begun() -> None:
+    """So that its key is destroyed; of a change of profile the subject lives on."""
+    ben = RegisterCustomer(key="ask", customer_id="ben", profile={"name": "Ben"})
+    asked = RequestApproval(key="ask", command=ben, approvers=("ops",), request_id="Q1")
+    subject = _state(_request(asked).books).subject
+    assert subject is not None
+    _as(_request(asked), "ann").when(WithdrawRequest(request_id="Q1", reason="r")).then(
+        ApprovalWithdrawn("Q1", "r", subject)
+    )
+    _as(_request(asked), "bob", "ops").when(RejectRequest(request_id="Q1", reason="r")).then(
+        ApprovalRejected("Q1", "bob", "r", subject)
+    )
+    bank = _as(given(*BANK, ben), "ann")
+    change = ChangeProfile(key="ask", customer_id="ben", changes={"phone": "1"}, reason="r")
+    bank.when(RequestApproval(key="ask", command=change, approvers=("ops",), request_id="Q1"))
+    bank.when(WithdrawRequest(request_id="Q1")).then(ApprovalWithdrawn("Q1"))
+
+
+def test_a_request_says_how_far_it_is() -> None:
+    """When it was made and touched last, and what came of it."""
+    bank = _request()
+    moment, position = bank.books.recorded_at, bank.books.position
+    made = ApprovalRequest(
+        request_id="Q1",
+        command=_state(bank.books).command,
+        approvers=("ops", "risk"),
+        maker="ann",
+        actor="key:ann",
+        policies=(),
+        subject=None,
+        sealed={},
+        requested_at=moment,
+        position=position,
+        last_position=position,
+    )
+    assert _state(bank.books) == made
+    later = moment + timedelta(days=1)
+    vote = approvals.Vote("bob", ("ops",), 9)
+    for event, changes in (
+        (ApprovalGiven("Q1", "bob", ("ops",)), {"votes": (vote,)}),
+        (ApprovalRejected("Q1", "bob"), {"status": "rejected"}),
+        (ApprovalWithdrawn("Q1"), {"status": "withdrawn"}),
+        (ApprovalCompleted("Q1", 7), {"status": "completed", "command_position": 7}),
+        (ApprovalFailed("Q1", "c"), {"status": "failed", "code": "c"}),
+    ):
+        expected = msgspec.structs.replace(made, last_position=9, **changes)
+        assert approvals.evolve(made, event, 9, later) == expected
 
 
 def test_a_request_keeps_the_command_as_it_was_put() -> None:
@@ -199,7 +256,8 @@ def test_a_request_without_an_id_is_named_by_its_position() -> None:
     """As everything that the ledger names itself."""
     bank = _as(given(*BANK), "ann")
     bank.when(RequestApproval(key="ask", command=PAYMENT, approvers=("ops",)))
-    assert _state(bank.books, f"apr_{bank.books.position}").maker == "ann"
+    state = _state(bank.books, f"apr_{bank.books.position}")
+    assert (state.request_id, state.maker) == (f"apr_{bank.books.position}", "ann")
 
 
 def test_personal_data_waits_sealed() -> None:

@@ -180,8 +180,8 @@ COMMANDS: tuple[tuple[tuple[Command, ...], Command], ...] = (
     ((*BANK, CloseAccount(account_id="B")), ReopenAccount(account_id="B", reason="r")),
     (BANK, LinkCustomer(account_id="A", customer_id="ann", role="joint")),
     (
-        (*BANK, LinkCustomer(account_id="A", customer_id="ann")),
-        UnlinkCustomer(account_id="A", customer_id="ann", reason="r"),
+        (*BANK, LinkCustomer(account_id="A", customer_id="ann", role="joint")),
+        UnlinkCustomer(account_id="A", customer_id="ann", role="joint", reason="r"),
     ),
     (BANK, CreateGroup(name="n", currency="EUR")),
     (
@@ -393,7 +393,21 @@ def test_a_retry_differs_in_nothing_and_a_change_in_its_field(
 ) -> None:
     """The key is not content; every other field is, and is named alone."""
     event = _answer(happened, command)
-    unsealed = _unsealed(event)
+    _require_told_apart(command, event, _unsealed(event))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [command for _, command in COMMANDS if type(command) in commands.wire_types()],
+    ids=lambda command: type(command).__name__,
+)
+def test_what_changed_nothing_is_told_apart_alike(command: Command) -> None:
+    """Its event keeps the command itself."""
+    _require_told_apart(command, commands.nothing_changed(command), None)
+
+
+def _require_told_apart(command: Command, event: Event, unsealed: dict[str, str] | None) -> None:
+    """A retry differs from what the event answered in nothing, another command in its field."""
     assert commands.differing_fields(command, event, unsealed) == ()
     assert commands.differing_fields(with_field(command, "key", "k2"), event, unsealed) == ()
     for name in command.__struct_fields__:
@@ -426,6 +440,57 @@ def test_another_type_differs_in_its_type() -> None:
                 found = commands.differing_fields(other, event, _unsealed(event))
                 assert found == ("type",)
                 assert commands.differing_fields(other, event, None) == ("type",)
+
+
+def test_a_command_that_waits_may_be_sent_itself() -> None:
+    """It is the same as what asked for it; what a policy let wait was never asked for."""
+    asked = RequestApproval(command=PAY, approvers=("ops",), request_id="q")
+    event = _answer(BANK, asked)
+    assert isinstance(event, ApprovalRequested)
+    demanded = msgspec.structs.replace(event, asked=None)
+    other = with_field(PAY, "amount", "6")
+    for first in (event, demanded):
+        assert commands.differing_fields(PAY, first, {}) == ()
+        assert commands.differing_fields(other, first, {}) == ("amount",)
+    assert commands.differing_fields(asked, event, {}) == ()
+    other_request = with_field(asked, "command", other)
+    assert commands.differing_fields(other_request, event, {}) == ("command",)
+    assert commands.differing_fields(asked, demanded, {}) == ("type",)
+
+
+@pytest.mark.parametrize(
+    ("command", "field"),
+    [
+        (RegisterCustomer(profile={"name": "Ben", "phone": "1", "segment": "s"}), "profile"),
+        (
+            ChangeProfile(
+                customer_id="ann", changes={"name": "Ben", "phone": "1", "segment": "s"}, reason="r"
+            ),
+            "changes",
+        ),
+    ],
+    ids=["profile", "changes"],
+)
+def test_of_a_forgotten_person_who_waits_only_what_is_public_is_compared(
+    command: RegisterCustomer | ChangeProfile, field: str
+) -> None:
+    """In what asked for it as in what waits; and with what was sealed in clear, all of it."""
+    event = _answer(BANK, RequestApproval(command=command, approvers=("ops",)))
+    clear = {"name": "Ben", "phone": "1"}
+    for values, forgotten, readable in (
+        ({"name": "Ben", "phone": "1", "segment": "s"}, True, True),
+        ({"name": "Someone", "phone": "2", "segment": "s"}, True, False),
+        ({"name": "Ben", "phone": "1", "segment": "t"}, False, False),
+        ({"name": "Ben", "segment": "s"}, False, False),
+        ({"name": "Ben", "phone": "1", "segment": "s", "email": "e"}, False, False),
+    ):
+        other = with_field(command, field, values)
+        request = RequestApproval(command=other, approvers=("ops",))
+        for unsealed, same in ((None, forgotten), (clear, readable)):
+            found = commands.differing_fields(other, event, unsealed)
+            assert found == (() if same else (field,))
+            found = commands.differing_fields(request, event, unsealed)
+            assert found == (() if same else ("command",))
 
 
 def test_of_a_forgotten_person_only_what_is_public_is_compared() -> None:
