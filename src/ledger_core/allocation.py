@@ -205,10 +205,10 @@ def _firm(total_minor: int, level: Level, rounding: Rounding) -> dict[int, int]:
     }
     rest = next((i for i, leg in enumerate(level.legs) if isinstance(leg.take, Rest)), None)
     if rest is not None and rounding == "first" and len(exact) == len(level.legs) - 1 and exact:
-        exact[rest] = total_minor - sum(exact.values(), Fraction(0))
+        exact[rest] = Fraction(total_minor) - sum(exact.values())
         rest = None
     amounts = {index: floor(exact[index]) for index in sorted(exact)}
-    strays = floor(sum(exact.values(), Fraction(0))) - sum(amounts.values()) if rest is None else 0
+    strays = floor(sum(exact.values())) - sum(amounts.values()) if rest is None else 0
     order = list(amounts)
     if rounding == "largest_remainder":
         order.sort(key=lambda index: amounts[index] - exact[index])

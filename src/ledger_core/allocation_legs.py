@@ -98,13 +98,13 @@ class Level:
     path: str
     legs: tuple[Leg, ...]
 
-    def accounts(self) -> Iterator[Leg]:
-        """Every leg that names an account, at any depth, in order."""
+    def accounts(self) -> Iterator[tuple[str, str]]:
+        """Every account that is named and the path of its leg, at any depth, in order."""
         for leg in self.legs:
             if leg.inner is not None:
                 yield from leg.inner.accounts()
             elif leg.account_id is not None:
-                yield leg
+                yield leg.account_id, leg.path
 
 
 def account_ids(items: Sequence[Source | Destination]) -> set[str]:
@@ -189,12 +189,12 @@ def _leg(item: Source | Destination, path: str, plain: UpTo | Rest, depth: int) 
     """
     kept = isinstance(item, Destination) and item.kept
     if (item.account_id is not None) + (item.inner is not None) + kept != 1:
-        places = (
-            "account_id, inner and kept"
+        raise ValidationFailed(
+            path,
+            "one of account_id, inner and kept"
             if isinstance(item, Destination)
-            else "account_id and inner"
+            else "one of account_id and inner",
         )
-        raise ValidationFailed(path, f"one of {places}")
     if sum(measure is not None for measure in (item.share, item.fixed, item.max)) > 1:
         raise ValidationFailed(path, "at most one of share, fixed and max")
     if item.account_id is not None:

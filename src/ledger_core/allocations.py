@@ -110,8 +110,8 @@ def _movements(
     }
     parts = given(amount_minor, sources, command.rounding, can_give)
     total_minor = sum(part.amount_minor for part in parts)
-    too_much = _falls_short if amount_minor is None else _does_not_fit
-    return matched(parts, taken(total_minor, destinations, command.rounding, too_much))
+    # An amount that was named fits, as ``decide`` saw: what can fall short is all that is there.
+    return matched(parts, taken(total_minor, destinations, command.rounding, _falls_short))
 
 
 def _can_give(account: Account, command: Allocate, amount_minor: int | None) -> int | None:
@@ -136,10 +136,8 @@ def _require_accounts(books: "Books", currency: str, sources: Level, destination
     """
     debited, credited = (
         {
-            leg.account_id or "": books.account(
-                leg.account_id or "", field=f"{leg.path}.account_id"
-            )
-            for leg in level.accounts()
+            account_id: books.account(account_id, field=f"{path}.account_id")
+            for account_id, path in level.accounts()
         }
         for level in (sources, destinations)
     )

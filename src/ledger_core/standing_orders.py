@@ -240,15 +240,15 @@ def ordered_movements(
         return (on_occasion(event.command, books.today, {}),)
     order = _order(books, event.order_id)
     from_date = event.from_date or books.today
-    made = OrderChange(from_date, event.amount, event.command, event.schedule)
+    made = OrderChange(from_date, event.amount, event.command)
     values, ordered = order.command, list[dict[str, Any]]()
     for change in sorted((*order.changes, made), key=lambda item: item.from_date):
         values = change.command or values
         if change.amount is not None:
             values = {**values, "amount": change.amount}
-        replaced = change.command is not None or (event.command is None and change.amount)
-        if change is not made and ordered and event.schedule is None and replaced:
-            break  # From here on it is as it was ordered before.
+        replaced = event.command is None or change.command is not None
+        if ordered and event.schedule is None and replaced:
+            break  # What comes from here on is in already, or is as it was ordered before.
         if change is made or ordered:
             ordered.append(values)
     return tuple(on_occasion(item, books.today, {}) for item in ordered)
@@ -335,7 +335,8 @@ def _require_movement(books: "Books", values: dict[str, Any]) -> None:
     Raises:
         LedgerError: see ``movements.require_possible``.
     """
-    notes = {"order_id": f"{ORDER_PREFIX}{books.position + 1}", "due_date": "2000-01-01"}
+    # Of what a run notes only the names count here: as many must have room beside the caller's.
+    notes = dict.fromkeys(_NOTES, ORDER_PREFIX)
     require_possible(books, on_occasion(values, books.today, notes))
 
 

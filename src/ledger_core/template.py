@@ -282,12 +282,8 @@ def _require_balanced(version: TemplateDefined) -> None:
         ValidationFailed: they do not.
     """
     symbols = Symbols(version.amounts)
-    difference: Terms = Counter()
+    sides: dict[Side, Terms] = {"debit": Counter(), "credit": Counter()}
     for line in version.postings:
-        terms = symbols.terms(line.amount)
-        if line.side == "debit":
-            difference.update(terms)
-        else:
-            difference.subtract(terms)
-    if any(difference.values()):
+        sides[line.side].update(symbols.terms(line.amount))
+    if sides["debit"] != sides["credit"]:
         raise ValidationFailed("postings", "debits of the same amounts as credits")

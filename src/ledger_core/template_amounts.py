@@ -7,6 +7,7 @@ a template balances is decided once, when it is defined. Knows no accounts.
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
+from fractions import Fraction
 from typing import assert_never
 
 import msgspec
@@ -136,21 +137,20 @@ class Symbols:
         """How often each term is in the amount; terms that cancel out are not in it."""
         terms: Terms = Counter()
         match amount:
-            case ParameterAmount(name=name):
-                terms["parameter", name] = 1
+            case ParameterAmount():
+                terms[amount] = 1
             case FixedAmount(amount=digits):
                 terms[_ONE] = int(digits)
             case NamedAmount(name=name):
                 if name not in self._terms:
                     self._terms[name] = self.terms(self._named[name])
                 terms.update(self._terms[name])
-            case PercentAmount(percent=percent, of=of, rounding=rounding):
+            case PercentAmount(of=of, rounding=rounding):
                 base = frozenset(self.terms(of).items())
-                share = percent_from_text(percent, field="percent")
-                key = (share, base, rounding, amount.min, amount.max)
+                key = (_share(amount), base, rounding, amount.min, amount.max)
                 # A number in place of the key, which may be long and inside other keys.
                 number = self._percentages.setdefault(key, len(self._percentages))
-                terms["percentage", number] = 1
+                terms[number] = 1
             case SumAmount(of=parts):
                 for part in parts:
                     terms.update(self.terms(part))
@@ -204,13 +204,17 @@ class Figures:
 
     def _percentage(self, amount: PercentAmount) -> int:
         """A percentage in whole minor units, within its bounds."""
-        share = percent_from_text(amount.percent, field="percent")
-        minor = rounded(share * self.minor(amount.of), amount.rounding)
+        minor = rounded(_share(amount) * self.minor(amount.of), amount.rounding)
         if amount.min is not None:
             minor = max(minor, int(amount.min))
         if amount.max is not None:
             minor = min(minor, int(amount.max))
         return minor
+
+
+def _share(amount: PercentAmount) -> Fraction:
+    """The exact fraction of a percentage whose form was checked."""
+    return percent_from_text(amount.percent, field="percent")
 
 
 def _require_form(amount: Amount, field: str, depth: int) -> int:
@@ -257,4 +261,4 @@ def _paths(amount: Amount, field: str) -> list[tuple[str, Amount]]:
     if isinstance(amount, SumAmount):
         return [(f"{field}.of[{index}]", part) for index, part in enumerate(amount.of)]
     names = ("of", "less")
-    return [(f"{field}.{name}", part) for name, part in zip(names, parts_of(amount), strict=False)]
+    return [(f"{field}.{names[index]}", part) for index, part in enumerate(parts_of(amount))]

@@ -27,7 +27,7 @@ from ledger_core.errors import (
     VersionConflict,
 )
 from ledger_core.holds import PlaceHold
-from ledger_core.journal import JournalEntryPosted
+from ledger_core.journal import JournalEntryPosted, Posting
 
 
 def of(account_id: str | None = None, **fields: Any) -> Source:  # noqa: ANN401
@@ -102,6 +102,46 @@ def test_the_entry_debits_sources_and_credits_destinations() -> None:
     assert entry.description == "d"
     assert differing_fields(command, entry, None) == ()
     assert differing_fields(with_field(command, "rounding", "first"), entry, None) == ("rounding",)
+
+
+def test_the_postings_are_of_the_currency_asked_for() -> None:
+    """On both sides of every movement."""
+    command = allocate(5, [of("world2")], [to("yen", max="2"), to("yen2")], currency="JPY")
+    happened = (
+        opened("yen2", currency="JPY"),
+        opened("world2", currency="JPY", account_type="equity"),
+    )
+    (entry,) = bank(*happened).when(command).events
+    assert isinstance(entry, JournalEntryPosted)
+    assert entry.postings == (
+        Posting("world2", "debit", 2, "JPY"),
+        Posting("yen", "credit", 2, "JPY"),
+        Posting("world2", "debit", 3, "JPY"),
+        Posting("yen2", "credit", 3, "JPY"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("rounding", "parts"), [("largest_remainder", (33, 67)), ("first", (34, 66))]
+)
+def test_the_rounding_that_is_named_decides_what_fits(
+    rounding: str, parts: tuple[int, int]
+) -> None:
+    """A fixed amount inside a share is exact: it fits the share as it is rounded, not otherwise."""
+    shares = ("33.3%", "66.7%")
+    fits = [
+        to(inner=(to(name, fixed=str(part)),), share=share)
+        for name, part, share in zip("XY", parts, shares, strict=True)
+    ]
+    command = allocate(100, [of("world")], fits, rounding=rounding)
+    assert moved(bank(), command) == [("world", "X", parts[0]), ("world", "Y", parts[1])]
+    other = {"largest_remainder": "first", "first": "largest_remainder"}[rounding]
+    bank().when(with_field(command, "rounding", other)).then_refuses(
+        ValidationFailed, field="destinations[0].inner"
+    )
+    halves = [of("world", share="33.3%"), of("till", share="66.7%")]
+    found = moved(bank(), allocate(100, halves, [to("X")], rounding=rounding))
+    assert found == [("world", "X", parts[0]), ("till", "X", parts[1])]
 
 
 def test_an_account_gives_what_it_has_available() -> None:
@@ -220,6 +260,10 @@ def test_every_account_must_take_its_side_even_where_its_part_is_nothing() -> No
     bank(CloseAccount(account_id="Y")).when(spare).then_refuses(AccountIsClosed, account_id="Y")
     other_side = FreezeAccount(account_id="B", cause="c", effect="credit")
     assert moved(bank(other_side), spare) == [("A", "X", 10)]
+    unwilling = bank(FreezeAccount(account_id="Y", cause="c", effect="credit"))
+    unwilling.when(spare).then_refuses(AccountIsBlocked, account_id="Y", side="credit")
+    paying = bank(FreezeAccount(account_id="Y", cause="c", effect="debit"))
+    assert moved(paying, spare) == [("A", "X", 10)]
 
 
 def test_too_little_money_comes_last() -> None:

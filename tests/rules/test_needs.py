@@ -210,6 +210,18 @@ def test_a_command_needs_all_that_it_names_and_no_more(
     assert {name: names for name, names in found.items() if names} == expected
 
 
+@pytest.mark.parametrize(("command", "expected"), NEEDS, ids=lambda value: type(value).__name__)
+def test_what_commands_need_adds_up(command: Command, expected: dict[str, Any]) -> None:
+    """One is loaded with those that wait beside it: what they asked for stays."""
+    wants = Wants()
+    before = {name: {("before", name)} for name in Wants.__slots__}
+    for name, places in before.items():
+        getattr(wants, name).update(places)
+    command.needs(wants)
+    found = {name: getattr(wants, name) for name in Wants.__slots__}
+    assert found == {name: places | expected.get(name, set()) for name, places in before.items()}
+
+
 @pytest.mark.parametrize(
     "fields",
     [{"entry_id": "e"}, {"reference": "r"}, {"if_version": {"A": 1}}, {"if_balance": {}}],

@@ -1,7 +1,7 @@
 """Schedules: strictly increasing, without drift, within their bounds."""
 
 from datetime import date, timedelta
-from itertools import pairwise, takewhile
+from itertools import pairwise, product, takewhile
 from typing import Any
 
 import pytest
@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from ledger_core.errors import ValidationFailed
 from ledger_core.schedules import (
+    ADJUSTED_DAYS_MIN,
     COUNT_MAX,
     INTERVAL_MAX,
+    Adjust,
     Schedule,
     Unit,
     next_after,
@@ -20,6 +22,7 @@ from ledger_core.schedules import (
 )
 
 UNITS: tuple[Unit, ...] = ("once", "day", "week", "month", "year")
+ADJUSTS: tuple[Adjust, ...] = ("as_is", "following", "preceding")
 
 _dates = st.dates(date(1999, 1, 1), date(2105, 12, 31))
 
@@ -47,7 +50,7 @@ def _adjust(unit: str, interval: int) -> st.SearchStrategy[Any]:
     """The ways in which such a schedule may be moved from weekends."""
     if unit == "day" and interval < 3:
         return st.just("as_is")
-    return st.sampled_from(("as_is", "following", "preceding"))
+    return st.sampled_from(ADJUSTS)
 
 
 def _all(schedule: Schedule, most: int = 80) -> list[date]:
@@ -131,6 +134,93 @@ def test_a_schedule_ends_where_it_says(schedule: Schedule) -> None:
         assert len(found) == schedule.count or is_beyond_the_calendar
     elif schedule.last_date is not None:
         assert found[-1] <= schedule.last_date + timedelta(2)
+
+
+class Seen(date):
+    """A day that counts how many occurrences it was compared with."""
+
+    times = 0
+
+    def __lt__(self, due: date) -> bool:
+        """Whether the occurrence is later: asked once a step."""
+        self.times += 1
+        return super().__lt__(due)
+
+
+STEPS_MAX: dict[Unit, int] = {"once": 1, "day": 4, "week": 3, "month": 4, "year": 3}
+"""Occurrences that are looked at before the next is found."""
+
+
+def _near_the_weekend() -> list[Schedule]:
+    """Every unit, several intervals, all ways to adjust, beginning on each day of a week."""
+    firsts = [date(2026, 1, 26) + timedelta(days) for days in range(7)]
+    found = [
+        Schedule(first_date=first, unit=unit, interval=interval, adjust=adjust)
+        for first, unit, interval, adjust in product(firsts, UNITS, (1, 3, 5), ADJUSTS)
+        if interval >= ADJUSTED_DAYS_MIN or adjust == "as_is" or unit != "day"
+    ]
+    return [schedule for schedule in found if schedule.unit != "once" or schedule.interval == 1]
+
+
+def test_the_next_is_found_from_every_day_in_a_few_steps() -> None:
+    """From each day around the first ones and years later: none is passed over, few looked at."""
+    spans = (*range(-10, 75), *range(3_640, 3_730))
+    for schedule in _near_the_weekend():
+        occurrences = iter(_all(schedule, 3_750))
+        due = next(occurrences, None)
+        for days in spans:
+            day = schedule.first_date + timedelta(days)
+            while due is not None and due <= day:
+                due = next(occurrences, None)
+            seen = Seen(day.year, day.month, day.day)
+            assert next_after(schedule, seen) == due
+            assert seen.times <= STEPS_MAX[schedule.unit]
+
+
+@pytest.mark.parametrize(
+    ("day", "following", "preceding"),
+    [(5, 5, 5), (6, 6, 6), (7, 9, 6), (8, 9, 6), (9, 9, 9)],
+)
+def test_a_day_at_the_weekend_is_moved_to_a_working_day(
+    day: int, following: int, preceding: int
+) -> None:
+    """Saturday 7 and Sunday 8 March 2026 are Monday the 9th, or Friday the 6th."""
+    expected = {"as_is": day, "following": following, "preceding": preceding}
+    for adjust in ADJUSTS:
+        schedule = Schedule(first_date=date(2026, 3, day), unit="once", adjust=adjust)
+        assert occurrence(schedule, 0) == date(2026, 3, expected[adjust])
+
+
+def test_the_last_date_is_one_of_the_schedule() -> None:
+    """It is inclusive, also where it is the first date; the day before it is not enough."""
+    for days, number in ((0, 1), (13, 2), (14, 3), (15, 3)):
+        last = date(2026, 3, 2) + timedelta(days)
+        schedule = Schedule(first_date=date(2026, 3, 2), unit="week", last_date=last)
+        require_schedule(schedule)
+        assert len(_all(schedule)) == number
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"interval": 1},
+        {"interval": INTERVAL_MAX},
+        {"count": 1},
+        {"count": COUNT_MAX},
+        {"unit": "day", "interval": ADJUSTED_DAYS_MIN, "adjust": "following"},
+        {"unit": "day", "interval": ADJUSTED_DAYS_MIN, "adjust": "preceding"},
+        {"unit": "week", "adjust": "following"},
+    ],
+)
+def test_the_bounds_themselves_are_allowed(fields: dict[str, Any]) -> None:
+    """The least and the most; every third day is far enough apart to be moved from weekends."""
+    given: dict[str, Any] = {"first_date": date(2026, 3, 1), "unit": "month"} | fields
+    schedule = Schedule(**given)
+    require_schedule(schedule)
+    first, second = occurrence(schedule, 0), next_after(schedule, occurrence(schedule, 0))
+    assert first is not None
+    assert (second is None) == (schedule.count == 1)
+    assert second is None or first < second
 
 
 def test_the_end_of_a_month_comes_back() -> None:

@@ -1,15 +1,12 @@
-"""Standing orders by their rules: which occurrence is next, and what it carries out."""
+"""Standing orders by their rules: what may be ordered and changed, and what a run carries out."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
-import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from tests.rules.harness import deposited, opened, transfer
+from tests.rules.harness import deposited, opened, record, transfer, with_field
 from tests.rules.harness import given as given_commands
-from tests.rules.test_schedules import schedules
+from tests.rules.test_standing_order import RENT, every
 from tests.strategies import START
 
 from ledger_core.blocks import FreezeAccount
@@ -19,25 +16,18 @@ from ledger_core.errors import (
     AccountNotFound,
     CurrencyMismatch,
     OrderEnded,
+    OrderExists,
     OrderNotFound,
     SameAccount,
     ValidationFailed,
 )
-from ledger_core.fields import require_key
+from ledger_core.fields import METADATA_ENTRIES_MAX, require_key
 from ledger_core.journal import Side
-from ledger_core.schedules import Schedule, occurrence
 from ledger_core.standing_order import (
     Order,
-    StandingOrderCancelled,
     StandingOrderChanged,
     StandingOrderCreated,
     StandingOrderRan,
-    StandingOrderRunRefused,
-    accounts_named,
-    due_dates,
-    evolve,
-    order_ids,
-    tags_of,
 )
 from ledger_core.standing_orders import (
     CancelOrder,
@@ -49,202 +39,13 @@ from ledger_core.standing_orders import (
     movement_of,
 )
 
-MONDAY = date(2026, 3, 2)
-RENT = {
-    "type": "transfer",
-    "debit_account_id": "A",
-    "credit_account_id": "B",
-    "amount": "100",
-    "currency": "EUR",
-}
-
-
-def on(day: date) -> datetime:
-    """A moment on that day."""
-    return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
-
-
-def created(schedule: Schedule, **fields: Any) -> Order:  # noqa: ANN401 - the event's own
-    """A new order."""
-    return evolve(None, StandingOrderCreated(RENT, schedule, **fields), 1, on(MONDAY))
-
-
-def ran(order: Order) -> Order:
-    """The order after its next occurrence was carried out."""
-    assert order.next_date is not None
-    event = StandingOrderRan(order.order_id, order.next_date, order.next_date, 7)
-    return evolve(order, event, order.last_position + 1, on(order.next_date))
-
-
-def changed(order: Order, *, today: date = MONDAY, **fields: Any) -> Order:  # noqa: ANN401
-    """The order after a change."""
-    event = StandingOrderChanged(order.order_id, **fields)
-    return evolve(order, event, order.last_position + 1, on(today))
-
-
-def every(unit: Any, first: date = MONDAY, **fields: Any) -> Schedule:  # noqa: ANN401
-    """A schedule from that day on."""
-    return Schedule(first_date=first, unit=unit, **fields)
-
-
-def amounts(order: Order, until: date) -> list[tuple[date, str]]:
-    """What is carried out on which due date, up to a day, if every occurrence is run."""
-    found = []
-    while order.next_date is not None and order.next_date <= until:
-        found.append((order.next_date, order.command["amount"]))
-        order = ran(order)
-    return found
-
-
-# What follows from what happened ----------------------------------------------------------------
-
-
-@given(schedules())
-def test_an_order_runs_every_occurrence_once(schedule: Schedule) -> None:
-    """Run after run meets the schedule's occurrences in order, and then the order has ended."""
-    order = created(schedule)
-    for number in range(40):
-        assert order.next_date == occurrence(schedule, number)
-        assert (order.status == "ended") == (order.next_date is None)
-        if order.next_date is None:
-            break
-        assert (order.runs, order.refusals) == (number, 0)
-        order = ran(order)
-
-
-@given(schedules(), st.integers(0, 30), st.integers(0, 4_000))
-def test_what_is_due_is_what_runs_would_meet(schedule: Schedule, most: int, days: int) -> None:
-    """Looking ahead gives the same days as running one after another."""
-    order = created(schedule)
-    until = schedule.first_date + timedelta(days)
-    expected: list[date] = []
-    later = order
-    while later.next_date is not None and later.next_date <= until and len(expected) < most:
-        expected.append(later.next_date)
-        later = ran(later)
-    assert due_dates(order, until, most) == tuple(expected)
-
-
-_steps = st.lists(
-    st.one_of(
-        st.just("run"),
-        st.just("refuse"),
-        st.tuples(st.integers(-40, 400), st.none() | st.just("5"), st.none() | schedules()),
-    ),
-    max_size=25,
-)
-
-
-@given(schedules(), _steps)
-def test_due_dates_never_come_back(schedule: Schedule, steps: list[Any]) -> None:
-    """Whatever is changed on the way: each due date is later than the last that ran."""
-    order = created(schedule)
-    today = schedule.first_date
-    dates: list[date] = []
-    for step in steps:
-        if order.next_date is None:
-            assert order.status == "ended"
-            break
-        if isinstance(step, str):
-            due = order.next_date
-            dates.append(due)
-            today = max(today, due)
-            event = (
-                StandingOrderRan(order.order_id, due, due)
-                if step == "run"
-                else StandingOrderRunRefused(order.order_id, due, due, "insufficient_funds")
-            )
-            order = evolve(order, event, order.last_position + 1, on(today))
-            assert order.last_due_date == due
-        else:
-            days, amount, other = step
-            from_date = today + timedelta(days)
-            order = changed(order, today=today, from_date=from_date, amount=amount, schedule=other)
-        assert order.runs + order.refusals == len(dates)
-        assert order.next_date is None or order.next_date not in dates
-        assert all(change.from_date > (order.next_date or date.min) for change in order.changes)
-    assert dates == sorted(set(dates))
-
-
-def test_an_amount_changes_from_a_day_on() -> None:
-    """What falls due before the day moves the old amount, however late it is run."""
-    order = changed(created(every("week")), from_date=date(2026, 3, 16), amount="250")
-    assert amounts(order, date(2026, 3, 23)) == [
-        (date(2026, 3, 2), "100"),
-        (date(2026, 3, 9), "100"),
-        (date(2026, 3, 16), "250"),
-        (date(2026, 3, 23), "250"),
-    ]
-
-
-def test_a_change_without_a_day_spares_what_was_missed() -> None:
-    """From today on: an occurrence missed before today keeps what it was ordered to be."""
-    order = changed(created(every("week")), today=date(2026, 3, 5), amount="250")
-    assert amounts(order, date(2026, 3, 9)) == [
-        (date(2026, 3, 2), "100"),
-        (date(2026, 3, 9), "250"),
-    ]
-
-
-def test_a_schedule_changes_from_a_day_on() -> None:
-    """The days before are the old schedule's, from then on the new one's alone."""
-    monthly = every("month", date(2026, 1, 20))
-    order = changed(created(every("week")), from_date=date(2026, 3, 17), schedule=monthly)
-    dates = [due for due, _ in amounts(order, date(2026, 5, 1))]
-    assert dates == [date(2026, 3, d) for d in (2, 9, 16, 20)] + [date(2026, 4, 20)]
-
-
-def test_a_schedule_in_force_does_not_reach_back() -> None:
-    """A change of the amount does not call for days before the schedule's own change."""
-    order = created(every("month", date(2026, 1, 1)))
-    order = ran(ran(order))
-    order = changed(order, from_date=date(2026, 2, 20), schedule=every("week", date(2026, 1, 5)))
-    assert order.next_date == date(2026, 2, 23)
-    assert changed(order, amount="5").next_date == date(2026, 2, 23)
-
-
-def test_changes_follow_one_another_by_their_days() -> None:
-    """A change from an earlier day leaves one from a later day in place."""
-    order = changed(created(every("week")), from_date=date(2026, 3, 16), amount="3")
-    order = changed(order, from_date=date(2026, 3, 9), amount="2")
-    assert [amount for _, amount in amounts(order, date(2026, 3, 16))] == ["100", "2", "3"]
-
-
-def test_a_cancelled_order_is_over() -> None:
-    """Nothing is due any more."""
-    order = evolve(created(every("day")), StandingOrderCancelled("ord_1"), 2, on(MONDAY))
-    assert (order.status, order.next_date, order.last_position) == ("cancelled", None, 2)
-    assert due_dates(order, date.max, 10) == ()
-
-
-def test_an_order_is_listed_by_the_accounts_it_names() -> None:
-    """Of the movement that is next, and of those to come; an event likewise."""
-    entry = {
-        "type": "post_entry",
-        "postings": [{"account_id": "C", "side": "debit"}, {"account_id": "D", "side": "credit"}],
-    }
-    fee = {"type": "post_template", "template": "fee", "accounts": {"payer": "A", "payee": "E"}}
-    assert accounts_named(fee) == ("A", "E")
-    order = changed(created(every("week")), from_date=date(2026, 4, 1), command=entry)
-    assert order.tags == ("account:A", "account:B", "account:C", "account:D")
-    event = StandingOrderCreated(entry, every("once"), "mine")
-    assert tags_of(event, 9) == ["account:C", "account:D"]
-    assert order_ids(msgspec.structs.replace(event, order_id=None), 9) == ("ord_9",)
-
-
-def test_a_condition_on_an_account_of_any_name_names_none() -> None:
-    """An account may be called what a template calls its accounts."""
-    bounds = {"posted": {"gte": "0"}, "pending": None}
-    values = {"debit_account_id": "A", "if_balance": {"accounts": bounds}}
-    assert accounts_named(values) == ("A",)
-
-
-# What may be ordered -----------------------------------------------------------------------------
-
-
 TODAY = START.date()
 BANK = (opened("A"), opened("B"), deposited("A", 1_000))
 _SIDES: tuple[tuple[str, Side], ...] = (("A", "debit"), ("B", "credit"))
+
+
+NOTES = {str(number): "x" for number in range(METADATA_ENTRIES_MAX - 2)}
+"""As many names as have room beside the two that a run notes."""
 
 
 def order(**fields: Any) -> CreateOrder:  # noqa: ANN401 - the command's own
@@ -273,6 +74,9 @@ def test_an_order_is_kept_as_it_was_put() -> None:
     assert event.command == RENT | {"description": "Flat"}
     assert creation_of(event) == asked
     assert kept_order(answer.books).next_date == TODAY
+    given_commands(*BANK, asked).when(with_field(asked, "name", "More")).then_refuses(
+        OrderExists, position=answer.books.position
+    )
     first = given_commands(*BANK).when(order(order_id=None))
     assert ("order", f"ord_{first.books.position}") in first.books.states
 
@@ -291,10 +95,7 @@ def test_an_order_is_kept_as_it_was_put() -> None:
         ({"command": transfer("A", "B", 100, if_version={"A": 1})}, "command.if_version"),
         ({"command": transfer("A", "B", 100, force=True)}, "command.force"),
         ({"command": transfer("A", "B", 100, metadata={"due_date": "x"})}, "command.metadata"),
-        (
-            {"command": transfer("A", "B", 100, metadata={str(n): "x" for n in range(19)})},
-            "command.metadata",
-        ),
+        ({"command": transfer("A", "B", 100, metadata=NOTES | {"more": "x"})}, "command.metadata"),
         ({"command": transfer("A", "B", 0)}, "command.amount"),
     ],
 )
@@ -317,7 +118,8 @@ def test_what_could_never_be_carried_out_is_refused() -> None:
 def test_what_may_be_possible_on_its_day_is_ordered() -> None:
     """More than is there today, from an account that is blocked today."""
     blocked = FreezeAccount(account_id="A", cause="court", effect="debit")
-    answer = given_commands(*BANK, blocked).when(order(command=transfer("A", "B", 99_999)))
+    much = transfer("A", "B", 99_999, metadata=NOTES)
+    answer = given_commands(*BANK, blocked).when(order(command=much))
     assert kept_order(answer.books).status == "active"
 
 
@@ -344,6 +146,33 @@ def test_a_change_that_cannot_be_is_refused(change: dict[str, Any], error: type[
     """Nothing to change, a malformed or long past date, a movement that does not fit."""
     bank = given_commands(*BANK, order())
     bank.when(ChangeOrder(**({"order_id": "rent"} | change))).then_refuses(error)
+
+
+def test_a_change_leaves_a_day_that_is_still_to_run() -> None:
+    """Days that have run are none, nor those of the new schedule before the change."""
+    bank = given_commands(*BANK, order(schedule=every("week", TODAY + timedelta(10))))
+    once = every("once", TODAY + timedelta(3))
+    late = ChangeOrder(order_id="rent", schedule=once, from_date=TODAY + timedelta(5))
+    bank.when(late).then_refuses(ValidationFailed, field="schedule")
+    bank = given_commands(*BANK, order())
+    record(bank.books, StandingOrderRan("rent", TODAY, TODAY))
+    done = ChangeOrder(
+        order_id="rent", schedule=every("once", TODAY), from_date=TODAY + timedelta(20)
+    )
+    bank.when(done).then_refuses(ValidationFailed, field="schedule")
+    # What began long ago is no slip where nothing of it would be caught up.
+    old = every("week", TODAY - timedelta(700))
+    books = bank.when(ChangeOrder(order_id="rent", schedule=old)).books
+    assert kept_order(books).schedule == old
+    assert kept_order(books).next_date == TODAY + timedelta(7)
+
+
+def test_a_change_may_be_of_days_past_but_not_long_past() -> None:
+    """A year back, as an order may begin."""
+    first = TODAY - timedelta(366)
+    bank = given_commands(*BANK, order(schedule=every("month", first)))
+    answer = bank.when(ChangeOrder(order_id="rent", amount="7", from_date=first))
+    assert kept_order(answer.books).command["amount"] == "7"
 
 
 def test_an_amount_needs_a_movement_that_has_one() -> None:
@@ -394,6 +223,11 @@ def test_cancelling_ends_an_order_once() -> None:
     change = ChangeOrder(order_id="rent", amount="5")
     bank.when(change).then_refuses(OrderEnded, order_id="rent", status="cancelled")
     given_commands().when(CancelOrder(order_id="rent")).then_refuses(OrderNotFound)
+    bank = given_commands(*BANK, order(schedule=every("once", TODAY)))
+    record(bank.books, StandingOrderRan("rent", TODAY, TODAY))
+    bank.when(CancelOrder(order_id="rent")).then_refuses(
+        OrderEnded, order_id="rent", status="ended"
+    )
 
 
 # What a run carries out --------------------------------------------------------------------------
@@ -419,12 +253,16 @@ def test_only_the_next_occurrence_runs() -> None:
     """One that is past is not due any more; one that comes later must wait for it."""
     books = given_commands(*BANK, order(schedule=every("day", TODAY - timedelta(1)))).books
     assert movement_of(books, run(TODAY - timedelta(2))) is None
-    with pytest.raises(ValidationFailed):
-        movement_of(books, run(TODAY))
-    with pytest.raises(ValidationFailed):
-        movement_of(books, run(TODAY - timedelta(1), TODAY + timedelta(1)))
-    with pytest.raises(ValidationFailed):
-        movement_of(books, run(TODAY, TODAY - timedelta(1)))
+    assert movement_of(books, run(TODAY - timedelta(1))) is not None
+    for refused, field in (
+        (run(TODAY), "due_date"),
+        (run(TODAY - timedelta(1), TODAY + timedelta(1)), "business_date"),
+        (run(TODAY, TODAY - timedelta(1)), "business_date"),
+        (with_field(run(TODAY), "order_id", "a\nb"), "order_id"),
+    ):
+        with pytest.raises(ValidationFailed) as refusal:
+            movement_of(books, refused)
+        assert refusal.value.field == field
 
 
 def test_an_order_that_is_over_has_no_run() -> None:

@@ -92,6 +92,20 @@ def test_no_amount_is_below_zero_or_too_long() -> None:
         Figures({"a": 10**36 - 1}, {}).minor(plus(A, fixed(1)))
 
 
+def test_terms_say_how_often_each_is_in_an_amount() -> None:
+    """A parameter, a percentage and a fixed minor unit are in themselves once."""
+    half = percent("50%", A)
+    for amount, counts in (
+        (A, [1]),
+        (half, [1]),
+        (fixed(7), [7]),
+        (plus(A, A, half, fixed(7)), [1, 2, 7]),
+        (minus(A, plus(B, B)), [-2, 1]),
+        (minus(A, A), []),
+    ):
+        assert sorted(Symbols({}).terms(amount).values()) == counts
+
+
 def same(one: Amount, other: Amount) -> bool:
     """Whether two amounts are the same for every figure, as far as the ledger can tell."""
     symbols = Symbols(NAMED)
