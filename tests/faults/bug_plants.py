@@ -1,7 +1,8 @@
 """Deliberate bugs: each takes one safeguard out of the program, so that it is seen who notices.
 
 A bug replaces functions of the program under the names that their callers look up: nothing in the
-program knows of it. ``bugs`` lists them.
+program knows of it. Here are those of the writer; ``view_bugs`` has those of projectors and reads,
+and ``bugs`` lists them all.
 """
 
 # ruff: noqa: ANN401, SLF001 - they reach inside, and stand in for functions of any type
@@ -17,7 +18,6 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from api import views
 from ledger_core import (
     appending,
     books,
@@ -34,11 +34,7 @@ from ledger_core.accounts import Account
 from ledger_core.events import Recorded
 from ledger_core.journal import JournalEntryPosted
 from ledger_core.log import Connection, Head, Identity
-from projections import batches, feed, registry, runner
-from projections.writing import Projection
 
-SKIPPED = 7
-"""A projector that skips events skips one in so many."""
 WINDOW_S = 0.05
 """How long what must happen at once takes, where a bug parts it."""
 
@@ -363,63 +359,3 @@ def identities_not_taken(patches: Patches) -> None:
         return original(self, ())
 
     patches.put(appending.Appending, "commit", commit)
-
-
-def projector_skips_event(patches: Patches) -> None:
-    """The projector leaves out a journal entry now and then."""
-    original = feed.decode
-
-    def decode(pieces: Any, after: int) -> list[Recorded]:
-        """The events, but for some; never the last, whose position is kept."""
-        recorded = original(pieces, after)
-        return [
-            item
-            for item in recorded
-            if item is recorded[-1]
-            or item.position % SKIPPED
-            or not isinstance(item.event, JournalEntryPosted)
-        ]
-
-    patches.put(batches, "decode", decode)
-
-
-def position_not_stored(patches: Patches) -> None:
-    """The views change, and the positions that they stand at do not."""
-
-    def move(*_arguments: object) -> None:
-        """Store nothing."""
-
-    patches.put(batches, "_move", move)
-
-
-def position_without_change(patches: Patches) -> None:
-    """Now and then the balances' position is stored and what changed is not."""
-    count = 0
-
-    def registered(projection: Projection) -> Projection:
-        """The projection; balances forget one batch in seven."""
-        if projection.name != "balances":
-            return projection
-
-        def apply(slot: Any, batch: Any, memory: Any) -> None:
-            """Write the batch, mostly."""
-            nonlocal count
-            count += 1
-            if count % 7 == 0 and not batch.changed and not batch.others:
-                return
-            projection.apply(slot, batch, memory)
-
-        return Projection(projection.name, projection.tables, apply, projection.coalesces)
-
-    changed = tuple(registered(item) for item in registry.PROJECTIONS)
-    patches.put(batches, "PROJECTIONS", changed)
-    patches.put(runner, "PROJECTIONS", changed)
-
-
-def min_position_ignored(patches: Patches) -> None:
-    """A read is answered at once, however new it has to be."""
-
-    async def until(*_arguments: object) -> None:
-        """Wait for nothing."""
-
-    patches.put(views.Reader, "_until", until)

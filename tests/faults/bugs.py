@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
-from tests.faults import bug_plants
+from tests.faults import bug_plants, view_bugs
 from tests.faults.bug_plants import Patches
 
 _KEY_OF_POSITIONS = "ALTER TABLE ledger.events DROP CONSTRAINT events_pkey"
@@ -20,6 +20,10 @@ _HELD = tuple(
     f"ALTER TABLE views.held_lines DROP CONSTRAINT held_lines_{side}_held_after_minor_check"
     for side in ("debits", "credits")
 )
+_KEYS_OF_LINES = tuple(
+    f"ALTER TABLE views.{table} DROP CONSTRAINT {table}_pkey"
+    for table in ("statement_lines", "held_lines", "account_changes")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +31,8 @@ class Bug:
     """A deliberate bug.
 
     ``what`` says what is missing; ``faults`` under which of the harness's faults it can show, the
-    likeliest first; ``drops`` what of the database is dropped, too. ``in_small`` is a
-    rule that it breaks in ``small_bank``'s story, where it is tried there. ``harmless`` says why no
-    run need find anything.
+    likeliest first; ``drops`` what of the database is dropped, too. ``in_small`` is a rule that it
+    breaks in ``small_bank``'s story; ``harmless`` says why no run need find anything.
     """
 
     name: str
@@ -160,6 +163,7 @@ DELIBERATE: tuple[Bug, ...] = (
         "atomic-half-kept",
         "of an atomic batch that fails, the first items stay",
         bug_plants.atomic_half_kept,
+        in_small="atomic",
     ),
     Bug(
         "identities-not-taken",
@@ -170,24 +174,33 @@ DELIBERATE: tuple[Bug, ...] = (
     Bug(
         "projector-skips-event",
         "the projector leaves a journal entry out now and then",
-        bug_plants.projector_skips_event,
+        view_bugs.projector_skips_event,
         in_small="balance",
     ),
     Bug(
         "position-not-stored",
         "the views change and their positions stay",
-        bug_plants.position_not_stored,
+        view_bugs.position_not_stored,
         in_small="run",
+    ),
+    Bug(
+        "position-not-stored-unguarded",
+        "the same now and then, and lines and changes without their keys",
+        view_bugs.batch_taken_twice,
+        drops=(*_KEYS_OF_LINES, *_HELD),
+        in_small="balance",
     ),
     Bug(
         "position-without-change",
         "the balances' position moves and what changed is not written",
-        bug_plants.position_without_change,
+        view_bugs.position_without_change,
+        in_small="read",
     ),
     Bug(
         "min-position-ignored",
         "a read does not wait for the position that it asks for",
-        bug_plants.min_position_ignored,
+        view_bugs.min_position_ignored,
+        in_small="read",
     ),
 )
 NAMED = {bug.name: bug for bug in DELIBERATE}

@@ -30,7 +30,7 @@ _WEIGHTS = {
     "withdraw": 4,
     "post_entry": 6,
     "reverse_entry": 3,
-    "batch": 7,
+    "batch": 9,
     "freeze_account": 2,
     "unfreeze_account": 6,
     "set_limit": 4,
@@ -58,6 +58,7 @@ class World:
         self._entries: list[str] = []
         self._blocks: list[tuple[str, str]] = []
         self._acknowledged: list[Attempt] = []
+        self._versions: dict[str, int] = {}
         self._position = 0
 
     def accounts(self, currency: str | None = None) -> list[str]:
@@ -92,6 +93,11 @@ class World:
         with self._lock:
             return list(self._acknowledged)
 
+    def version(self, account_id: str) -> int | None:
+        """The version in which somebody saw an account last; it may have another by now."""
+        with self._lock:
+            return self._versions.get(account_id)
+
     @property
     def position(self) -> int:
         """The highest position that anybody was told."""
@@ -112,6 +118,8 @@ class World:
                     self._blocks = [*self._blocks, block][-_BLOCKS_MAX:]
                 elif item.operation in {"transfer", "deposit"} and "entry_id" in answer:
                     self._entries = [*self._entries, str(answer["entry_id"])][-_HOLDS_MAX:]
+            if attempt.is_acknowledged and "account_id" in attempt.command and attempt.is_read:
+                self._versions[attempt.command["account_id"]] = int(answer["version"])
             if attempt.is_acknowledged and not attempt.is_read:
                 self._acknowledged = [*self._acknowledged, attempt][-_EARLIER_MAX:]
 
@@ -218,6 +226,11 @@ class Choices:
         if self._choose.random() < 0.1:
             # Few references, so that different commands want the same.
             command["reference"] = f"ref-{self._choose.randrange(200)}"
+        account_id = command["debit_account_id"]
+        version = self._world.version(account_id)
+        if version is not None and self._choose.random() < 0.2:
+            # Most such conditions fail, and then the answer says what the writer took to be so.
+            command["if_version"] = {account_id: version}
         return command
 
     def _place_hold(self) -> dict[str, Any]:
@@ -275,12 +288,18 @@ class Choices:
         return {"reverses": self._choose.choice(self._world.entries() or ["ent-of-nobody"])}
 
     def _batch(self) -> dict[str, Any]:
-        mode = self._choose.choice(("each", "each", "stop_on_error", "atomic"))
+        mode = self._choose.choice(("each", "stop_on_error", "atomic", "atomic"))
         size = self._choose.randint(2, _BATCH_MAX)
         if self._choose.random() < 0.08:
             size = _LARGE_BATCH
         kinds = self._choose.choices(("transfer", "place_hold", "post_entry"), (8, 1, 1), k=size)
         items = [{"type": kind, **self._drawers[kind]()} for kind in kinds]
+        if self._choose.random() < 0.3:
+            # In a currency that is not the accounts': what was decided before it, in vain if all
+            # or nothing is to be, must be forgotten.
+            wrong = self._between()
+            wrong["currency"] = "USD" if wrong["currency"] == "EUR" else "EUR"
+            items.insert(self._choose.randint(1, size), {"type": "transfer", **wrong})
         return {"mode": mode, "commands": items}
 
     def _freeze_account(self) -> dict[str, Any]:

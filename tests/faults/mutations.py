@@ -48,6 +48,11 @@ class Caught(msgspec.Struct, kw_only=True):
         """Whether a run had findings."""
         return bool(self.rules)
 
+    @property
+    def is_telling(self) -> bool:
+        """Whether the checker had findings; else the program only failed, if at all."""
+        return bool(set(self.rules) - _HARNESS)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Hunt the bugs; the exit code."""
@@ -98,13 +103,13 @@ def lines(caught: dict[str, Caught]) -> str:
 
 def _row(bug: Bug, caught: Caught | None) -> str:
     """What became of one bug."""
-    small = f"`{bug.in_small}`" if bug.in_small else "not tried"
+    small = f"`{bug.in_small}`" if bug.in_small else "nothing" if bug.harmless else "not tried"
     if caught is None:
         return f"| `{bug.name}` | {bug.what} | {small} | not run for this table | | |"
     by = ", ".join(f"`{rule}`" for rule in caught.rules)
     if not caught.is_caught:
         by = f"nothing: {bug.harmless}" if bug.harmless else "nothing in these runs"
-    elif set(caught.rules) <= _HARNESS:
+    elif not caught.is_telling:
         by = f"fails openly: {by}"
     return f"| `{bug.name}` | {bug.what} | {small} | {by} | `{caught.fault}` | {caught.runs} |"
 
@@ -180,7 +185,7 @@ def _work(
 def _catch(bug: Bug, seed: int, runs: int, kept: Path) -> Caught:
     """Run until something telling is found, or often enough."""
     caught = Caught(bug=bug.name, runs=0, fault="", rules=[])
-    while caught.runs < runs and not set(caught.rules) - _HARNESS:
+    while caught.runs < runs and not caught.is_telling:
         # A system whose servers did not even end is of no use for another run.
         with ExitStack() as stack:
             folder = tempfile.TemporaryDirectory(prefix="mutants-", ignore_cleanup_errors=True)
@@ -188,7 +193,7 @@ def _catch(bug: Bug, seed: int, runs: int, kept: Path) -> Caught:
             while caught.runs < runs and not caught.rules:
                 _try(system, bug, seed + caught.runs, kept, caught)
             if "run" not in caught.rules:
-                while caught.runs < runs and not set(caught.rules) - _HARNESS:
+                while caught.runs < runs and not caught.is_telling:
                     _try(system, bug, seed + caught.runs, kept, caught)
     return caught
 

@@ -2,37 +2,42 @@
 
 What takes a harness of processes seconds and luck is here arranged: two transactions that are about
 to commit wait for each other, a server dies between its decision and its commit, a connection is
-gone when the commit is sent. What clients are told is recorded as the harness does, and checked by
-the same checker.
+gone when the commit is sent. Reads go through the whole application, and the projector is always a
+little late. What clients are told is recorded as the harness does, and checked by the same checker.
 """
 
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import psycopg
+from starlette.testclient import TestClient
 from tests.faults import bank_model, checker
 from tests.faults.history import Attempt, Finding, History
 from tests.postgres.ledger_harness import World
 from tests.strategies import START
 
 from api import answers, problems
-from api.balance_reads import text_of
+from api.app import create_app
+from api.runtime import Runtime
+from api.settings import Settings
 from ledger_core.commands import Command, WireCommand
-from ledger_core.errors import LedgerError
-from ledger_core.ledger import Ledger, Submission
+from ledger_core.errors import BatchFailed, LedgerError
+from ledger_core.ledger import Ledger, Mode, Outcome, Submission
 from ledger_core.writer import Writer
-from projections.balance_queries import balance
 
 MEET_S = 0.3
 """How long a transaction waits for another to be about to commit; a lock keeps that one out."""
 
+LAG_S = 0.02
+"""How long the views stay behind while they are read."""
 
 _COMMAND: Callable[[dict[str, Any]], Command] = partial(msgspec.convert, type=WireCommand)
 
@@ -61,20 +66,31 @@ class Server:
 class SmallBank:
     """Two servers of one ledger, and a client that records what they answer."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, folder: Path) -> None:
         """Nothing was sent."""
-        self.world = World(url, "main")
+        self._opened = ExitStack()
+        self.world = self._opened.enter_context(World(url, "main"))
         self.history = History()
         self._url = url
         self._origin = time.monotonic()
-        self._reading = threading.Lock()
+        self._projecting = threading.Lock()
         self.servers = [Server(self.world), Server(self.world)]
+        settings = Settings(
+            data_dir=folder,
+            database_url=url,
+            key_encryption_key=b"K" * 32,
+            server_secret=b"S" * 32,
+        )
+        runtime = self._opened.enter_context(Runtime(settings))
+        key = runtime.create_key(self.world.ledger_id, "admin", "small")
+        self._headers = {"Authorization": f"Bearer {key}"}
+        self._reader = self._opened.enter_context(TestClient(create_app(runtime)))
 
     def close(self) -> None:
         """Stop everything."""
         for server in self.servers:
             server.writer.stop()
-        self.world.__exit__(None, None, None)
+        self._opened.close()
 
     def restart(self, index: int) -> None:
         """Have another process in a server's place."""
@@ -95,24 +111,46 @@ class SmallBank:
         attempt.if_match = None if if_match is None else f'"{if_match}"'
         versions = None if if_match is None else (if_match,)
         wire: Any = {"type": operation, "key": key, **command}
-        submission = Submission([_COMMAND(wire)], "tester", if_match=versions)
-        try:
-            outcome = self.servers[index].writer.submit(submission).result(timeout=30)[0]
-        except Died:
-            return attempt
-        except LedgerError as error:
-            self._refused(attempt, error)
-        except Exception:  # noqa: BLE001 - as HTTP answers whatever else is raised
-            attempt.status, attempt.answer = 500, {"code": "internal_error"}
-        else:
+        outcomes = self._submit(attempt, Submission([_COMMAND(wire)], "tester", if_match=versions))
+        for outcome in outcomes:
             if outcome.error is not None:
                 self._refused(attempt, outcome.error)
             else:
                 attempt.status = 201
                 attempt.answer = msgspec.json.decode(answers.encode(answers.answer_of(outcome)))
                 attempt.is_replayed = outcome.status == "replayed"
-        attempt.completed_at = self._now()
         return attempt
+
+    def batch(self, index: int, key: str, mode: Mode, *commands: dict[str, Any]) -> Attempt:
+        """Send a batch of transfers to a server; what was recorded of it."""
+        items: list[Any] = [
+            {"type": "transfer", "key": f"{key}/{number}", **command}
+            for number, command in enumerate(commands)
+        ]
+        attempt = self._attempt("batch", {"mode": mode, "commands": items}, index, key)
+        outcomes = self._submit(attempt, Submission([*map(_COMMAND, items)], "tester", mode))
+        if not outcomes:
+            return attempt
+        attempt.status, attempt.answer = 200, {}
+        if mode == "atomic" and outcomes[0].error is not None:
+            self._refused(attempt, BatchFailed())
+        attempt.answer["results"] = [*map(_result, outcomes)]
+        return attempt
+
+    def _submit(self, attempt: Attempt, submission: Submission) -> list[Outcome]:
+        """What the attempt's server decides; nothing where it does not come to that."""
+        server = self.servers[attempt.url_index]
+        outcomes: list[Outcome] = []
+        try:
+            outcomes = server.writer.submit(submission).result(timeout=30)
+        except Died:
+            return outcomes
+        except LedgerError as error:
+            self._refused(attempt, error)
+        except Exception:  # noqa: BLE001 - as HTTP answers whatever else is raised
+            attempt.status, attempt.answer = 500, {"code": "internal_error"}
+        attempt.completed_at = self._now()
+        return outcomes
 
     def together(self, operation: str, key: str, **command: Any) -> list[Attempt]:  # noqa: ANN401 - fields
         """Send the same to both servers, under two keys; both are about to commit at one moment."""
@@ -148,16 +186,28 @@ class SmallBank:
             self.send(0, "transfer", f"{key}-0", **command)
 
     def read(self, account_id: str, least: int) -> Attempt:
-        """Read a balance once the views have that position."""
+        """Read a balance as of that position or later; the views are that new some time after."""
         asked = {"account_id": account_id, "min_position": least}
         attempt = self._attempt("read_balance", asked, 0, None)
-        with self._reading:
-            self.world.catch_up()
-            found = balance(self.world.projector, self.world.ledger_id, account_id)
-            self.world.projector.commit()
-        attempt.status, attempt.answer = 200, msgspec.json.decode(text_of(found).body)
-        attempt.completed_at = self._now()
+        address = f"/v1/accounts/{account_id}/balance?min_position={least}"
+        is_answered = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            projected = pool.submit(self._project, is_answered)
+            found = self._reader.get(address, headers=self._headers)
+            attempt.completed_at = self._now()
+            is_answered.set()
+            projected.result()
+        attempt.status, attempt.answer = found.status_code, found.json()
         return attempt
+
+    def _project(self, is_enough: threading.Event) -> None:
+        """Bring the views forward, now and then, as a projector that has other things to do."""
+        while True:
+            time.sleep(LAG_S)
+            with self._projecting:
+                self.world.catch_up()
+            if is_enough.is_set():
+                return
 
     @property
     def newest(self) -> int:
@@ -202,6 +252,14 @@ class SmallBank:
     def _now(self) -> float:
         """Seconds since the beginning."""
         return time.monotonic() - self._origin
+
+
+def _result(outcome: Outcome) -> dict[str, Any]:
+    """What a batch's answer says of one command."""
+    if outcome.error is None:
+        return {"status": outcome.status, "position": outcome.position}
+    error = msgspec.json.decode(problems.encode(problems.body_of(outcome.error)))
+    return {"status": "refused", "error": error}
 
 
 def die(_ledger: Ledger) -> None:
@@ -265,6 +323,8 @@ def story(bank: SmallBank) -> None:
         bank.restart(1)
         _transfer(bank, 1, f"lost-{number}", "b>a", 20)
     _transfer(bank, 1, "t5", "b>a", 100_000)
+    bank.batch(0, "all", "atomic", _moving("b>a", 3), _moving("a>b", 2))
+    bank.batch(0, "or-nothing", "atomic", _moving("b>a", 4), _moving("b>a", 100_000))
     _read_all(bank)
 
 

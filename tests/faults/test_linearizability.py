@@ -8,6 +8,7 @@ servers behind HTTP (``run``).
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,9 +24,9 @@ STEPS = 40
 
 
 @pytest.fixture
-def bank(database_url: str) -> Iterator[SmallBank]:
+def bank(database_url: str, tmp_path: Path) -> Iterator[SmallBank]:
     """Two servers of a ledger of their own, and three accounts with a little on them."""
-    bank = SmallBank(database_url)
+    bank = SmallBank(database_url, tmp_path)
     for name in ACCOUNTS:
         bank.send(0, "open_account", f"open-{name}", account_id=name, currency="EUR", limit="50")
         bank.send(1, "deposit", f"first-{name}", account_id=name, amount="300", currency="EUR")
@@ -109,6 +110,7 @@ def _client(bank: SmallBank, number: int) -> None:
             case "block":
                 block: dict[str, Any] = {"account_id": debit, "cause": f"cause {number}"}
                 bank.send(index, "freeze_account", key, **block, effect="debit")
+                bank.read(credit, bank.newest)  # Meanwhile others meet the block.
                 bank.send(1 - index, "unfreeze_account", f"{key}-off", **block)
             case _:
                 amount = str(choose.randrange(1, 120))
