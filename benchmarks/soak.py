@@ -58,9 +58,10 @@ RISE_S = 2
 THROUGHPUT_SHARE_MIN = 0.8
 REFUSED_S_MAX = 0.1
 RECOVERY_S_MAX = 10
-# Normal is what half the load took before, within so much: a machine that is shared breathes.
+# Normal is within the time that a server promises (``LEDGER_QUEUE_S``), or what half the load took
+# before, within so much: a machine that is shared breathes.
 NORMAL_FACTOR = 2.0
-NORMAL_S = 0.1
+NORMAL_S = 0.25
 
 
 def main() -> int:

@@ -24,16 +24,15 @@ from api.callers import Caller
 from api.context import Context
 from api.deprecations import Deprecated, Header, Route
 from api.exchange import Exchange, Handler
+from api.gate import Gate, Presented
 from api.problems import (
     DATABASE_READ_ONLY,
     DATABASE_UNAVAILABLE,
     INTERNAL_ERROR,
-    UNAUTHENTICATED,
     Kind,
     Problem,
 )
 from api.proxies import CERTIFICATE
-from api.stopping import turned_away
 from api.tracing import Answered, Parent, RequestSpan, Tracing, new_span_id, parent_of
 from api.wire import App, Message, Receive, Scope, Send
 from ledger_core.errors import LedgerBusy, LedgerError
@@ -112,6 +111,8 @@ class Edge:
         self._direct = direct
         self._deprecated = {route: item.headers() for route, item in deprecated.items()}
         self._limits = context.rate_limits
+        self.ring = context.key_ring
+        self._gate = Gate(context.key_ring, context.rate_limits, context.failed_keys)
         self.tracing = context.runtime.tracing
         self.wait_s = self._limits.wait_s
         self.connections_max = context.runtime.settings.limits.connections_max
@@ -162,58 +163,23 @@ class Edge:
         Raises:
             Problem: nobody who is known, or somebody who asks too often.
         """
-        ring, limits, headers = self._context.key_ring, self._limits, scope["headers"]
-        authorization = next((value for name, value in headers if name == b"authorization"), b"")
-        if ring.remembered(authorization) is None:
-            client = client_of(scope)
-            limits.require_trusted(client, authorization, now_s)
-            try:
-                scope[CALLER] = await ring.caller(headers, scope[CERTIFICATE])
-            except Problem as problem:
-                if problem.kind is UNAUTHENTICATED:
-                    limits.failed(client, now_s)
-                    request_id = scope[TRACE].request_id
-                    self._context.failed_keys.note(authorization, request_id, now_s)
-                raise
-            limits.proved(authorization)
-        else:
-            scope[CALLER] = await ring.caller(headers)
-        limits.require(scope[CALLER], now_s)
+        trace: Trace = scope[TRACE]
+        presented = Presented(
+            scope["headers"], client_of(scope), trace.request_id, scope[CERTIFICATE]
+        )
+        scope[CALLER] = caller = await self._gate.caller(presented, now_s)
+        self._limits.require(caller, now_s)
 
     def admit_again(
         self,
-        authorization: bytes,
         peer: tuple[str, int] | None,
         exchange: Exchange,
         begin: Callable[[Caller], None],
     ) -> None:
-        """Look a key that was valid lately up again; then the request begins, or fails.
-
-        In an overload that takes a moment, in which a thousand requests may come: each of them
-        waits as it is, without a task of its own.
-        """
-        told = partial(self._admitted, authorization, peer, exchange, begin)
-        self._context.key_ring.admitting(authorization).add_done_callback(told)
-
-    def _admitted(
-        self,
-        authorization: bytes,
-        peer: tuple[str, int] | None,
-        exchange: Exchange,
-        begin: Callable[[Caller], None],
-        admitting: "asyncio.Task[Caller]",
-    ) -> None:
-        """Go on with a request whose key was looked up."""
-        error = turned_away() if admitting.cancelled() else admitting.exception()
-        if error is None:
-            begin(admitting.result())
-            return
-        if isinstance(error, Problem) and error.kind is UNAUTHENTICATED:
-            now_s = asyncio.get_running_loop().time()
-            client = self._context.proxies.client(peer, exchange.headers)
-            self._limits.failed("" if client is None else client[0], now_s)
-            self._context.failed_keys.note(authorization, exchange.trace.request_id, now_s)
-        exchange.fail(error)
+        """Look the key of a request up again, which was valid lately; then it begins, or fails."""
+        client = client_name(self._context.proxies.client(peer, exchange.headers))
+        presented = Presented(exchange.headers, client, exchange.trace.request_id)
+        self._gate.admit_again(presented, begin, exchange.fail)
 
     def _direct_app(self, scope: Scope, path: str) -> App | None:
         """The application that answers a request without the framework, if one does."""
@@ -227,12 +193,11 @@ class Edge:
         """The handler of a hot route; a command's for a request to nothing but its path."""
         if method == "POST":
             address = self._direct.command_of(url)
-            return None if address is None else self._handler(*address)
+            if address is None:
+                return None
+            template, parameters = address
+            return partial(self._direct.handlers[template], parameters)
         return self._direct.views.handler(url) if method == "GET" else None
-
-    def _handler(self, template: str, parameters: Mapping[str, str]) -> Handler:
-        """The handler of a command's route."""
-        return partial(self._direct.handlers[template], parameters)
 
     def refusing(self, method: str, url: bytes, caller: Caller) -> Handler | None:
         """The handler of a command or a balance that would be refused now, if it would be.
@@ -251,14 +216,6 @@ class Edge:
             return None
         address = self._direct.command_of(url.partition(b"?")[0])
         return None if address is None else partial(busy.refuse, address[0], reason)
-
-    def known_lately(self, authorization: bytes | None) -> Caller | None:
-        """The caller who presents a key that was valid some seconds ago: enough to be refused."""
-        return self._context.key_ring.known_lately(authorization or b"")
-
-    def remembered(self, authorization: bytes | None) -> Caller | None:
-        """The caller who presents a key that was found valid a moment ago."""
-        return self._context.key_ring.remembered(authorization or b"")
 
     def added(self, method: str, trace: Trace) -> list[Header]:
         """The headers that every answer has."""
@@ -379,7 +336,11 @@ def _is_too_costly(error: BaseException) -> bool:
 
 def client_of(scope: Scope) -> str:
     """The address of the other end; empty where it is not known."""
-    client = scope.get("client")
+    return client_name(scope.get("client"))
+
+
+def client_name(client: tuple[str, int] | None) -> str:
+    """The address alone; empty where there is none."""
     return "" if client is None else str(client[0])
 
 

@@ -109,9 +109,9 @@ class Protocol(Bounded):
             or self.flow.write_paused
         ):
             return None
-        edge, authorization = self.edge, headers.get(b"authorization")
-        caller = edge.remembered(authorization)
-        known = caller or edge.known_lately(authorization)
+        edge, authorization = self.edge, headers.get(b"authorization", b"")
+        caller = edge.ring.remembered(authorization)
+        known = caller or edge.ring.known_lately(authorization)
         if known is None:
             return None
         refusing = edge.refusing(method, self.url, known)
@@ -119,8 +119,7 @@ class Protocol(Bounded):
         if handler is None:
             return None
         short = _Short(self, handler, method, known)
-        if caller is None and refusing is None:
-            short.unproven = cast("bytes", authorization)
+        short.is_unproven = caller is None and refusing is None
         return short
 
 
@@ -152,19 +151,19 @@ class _Short:
         "caller",
         "disconnected",
         "headers",
+        "is_unproven",
         "keep_alive",
         "message_event",
         "method",
         "response_complete",
         "trace",
-        "unproven",
     )
 
     def __init__(self, protocol: Protocol, handler: Handler, method: str, caller: "Caller") -> None:
         """Begin, with the head of the request."""
         self._protocol = protocol
-        # What the caller presented, where that is yet to be looked up again.
-        self.unproven = b""
+        # The caller's key was valid lately, and is yet to be looked up again.
+        self.is_unproven = False
         self._handler = handler
         self.begun_at_s = protocol.loop.time()
         self.method = method
@@ -179,9 +178,9 @@ class _Short:
 
     def begin(self) -> None:
         """Have it handled, once it is known who calls."""
-        if self.unproven:
+        if self.is_unproven:
             protocol = self._protocol
-            protocol.edge.admit_again(self.unproven, protocol.client, self, self._begin)
+            protocol.edge.admit_again(protocol.client, self, self._begin)
         else:
             self._begin(self.caller)
 
