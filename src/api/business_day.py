@@ -6,12 +6,13 @@ again, and two may run side by side: an occurrence that was run is found to have
 """
 
 import threading
+import time
 from datetime import date
 
 import msgspec
 
 from api.runtime import Runtime
-from ledger_core import kept
+from ledger_core import kept, log
 from ledger_core.errors import LedgerBusy, ValidationFailed
 from ledger_core.ledger import Outcome, Submission
 from ledger_core.log import Connection
@@ -23,6 +24,9 @@ from projections import runner
 BATCH_RUNS_MAX = 500
 # Batches in a row that come to nothing, because orders were changed after they were read.
 FRUITLESS_MAX = 3
+# Views that have stood still for so long are brought up here: their projector may be gone.
+STILL_S_MAX = 10.0
+LOOK_S = 0.1
 
 _DUE = (
     "SELECT k.state FROM views.projections p"
@@ -82,7 +86,7 @@ def run(
 def _due(runtime: Runtime, ledger_id: int, business_date: date) -> list[RunOrder]:
     """The next runs, in the order of their due dates; none: nothing is due any more."""
     with runtime.connect("ledger_projector") as connection:
-        runner.catch_up(connection, ledger_id)
+        _bring_up(connection, ledger_id, is_projected=runtime.is_projected)
         orders = _due_orders(connection, ledger_id, business_date)
     if not orders:
         return []
@@ -98,6 +102,24 @@ def _due(runtime: Runtime, ledger_id: int, business_date: date) -> list[RunOrder
         RunOrder(order_id=orders[number].order_id, due_date=due, business_date=business_date)
         for due, number in sorted(runs)[:BATCH_RUNS_MAX]
     ]
+
+
+def _bring_up(connection: Connection, ledger_id: int, *, is_projected: bool) -> None:
+    """Have the views reflect the log up to its head as it stands now.
+
+    A projector beside does that. Whoever did its work too would take the batches from it in turns:
+    each would find that what it remembers is not of the last position, and read everything anew.
+    """
+    goal = log.read_head(connection, ledger_id).position
+    reached, stood_s = -1, 0.0
+    while is_projected and stood_s < STILL_S_MAX:
+        found = min((at for at, _ in runner.positions(connection, ledger_id).values()), default=0)
+        if found >= goal:
+            return
+        stood_s = 0.0 if found > reached else stood_s + LOOK_S
+        reached = found
+        time.sleep(LOOK_S)
+    runner.catch_up(connection, ledger_id, to_position=goal)
 
 
 def _due_orders(connection: Connection, ledger_id: int, business_date: date) -> list[Order]:

@@ -100,6 +100,9 @@ SETTINGS: Mapping[str, str] = {
     "max_wal_size": "4GB",
     # After a checkpoint every page that changes is logged whole once more: three times less often.
     "checkpoint_timeout": "15min",
+    # A new ledger grows a hundredfold in its first minute: plans made for what the tables were then
+    # take an index that finds everything for one that finds one row.
+    "autovacuum_naptime": "10s",
     "wal_level": "logical",
     # What a backup has not fetched is kept, but never until the disk is full (docs/backup.md).
     "max_slot_wal_keep_size": "16GB",

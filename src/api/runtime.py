@@ -62,6 +62,8 @@ class Runtime:
         self.notary = Notary(settings, self.connect, now)
         self.tracing = None if settings.traces is None else Tracing(settings.traces)
         self.transaction_figures = TransactionFigures()
+        # Whether a projector runs beside, which brings the views up: nobody here does its work too.
+        self.is_projected = False
         self._writers: dict[int, Writer] = {}
         self._lock = threading.Lock()
 

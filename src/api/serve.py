@@ -117,6 +117,7 @@ def serve(runtime: Runtime, host: str, port: int) -> None:
         else None
     )
     projector = Projector(runtime.database_url)
+    runtime.is_projected = True
     receiver = wal_receiver.beside(runtime.settings)
     clockwork = Clockwork(runtime, runs_orders=runtime.settings.orders == "auto")
     notary = NotaryRounds(runtime)

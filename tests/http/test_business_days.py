@@ -12,6 +12,7 @@ from api import business_day
 from api.runtime import Runtime
 from ledger_core.errors import ValidationFailed
 from ledger_core.ledger import Submission
+from projections import runner
 
 
 def ran(bank: Bank, day: date, role: str = "teller") -> tuple[int, int, int]:
@@ -52,6 +53,37 @@ def test_an_order_is_created_seen_changed_run_and_cancelled(timed: Bank, clock: 
     assert [item["id"] for item in listed["standing_orders"]] == ["rent"]
     again = timed.post("/v1/standing-orders/rent/change", change)
     assert (again.status_code, again.json()["code"]) == (422, "order_ended")
+
+
+def test_a_projector_beside_does_its_work_alone(
+    timed: Bank, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day waits for it; nobody but it brings the views up while it may be expected to."""
+    del clock
+    monkeypatch.setattr(business_day, "STILL_S_MAX", 60.0)
+    monkeypatch.setattr(timed.runtime, "is_projected", True)
+    ordered(timed)
+    stop = threading.Event()
+    with ThreadPoolExecutor(2) as threads:
+        day = threads.submit(ran, timed, TODAY)
+        assert not stop.wait(0.3)
+        assert not day.done()
+        threads.submit(runner.run_forever, timed.runtime.database_url, stop)
+        try:
+            assert day.result() == (1, 0, 0)
+        finally:
+            stop.set()
+
+
+def test_a_day_is_run_where_the_projector_is_gone(
+    timed: Bank, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Views that stand still are brought up by whoever needs them."""
+    del clock
+    monkeypatch.setattr(business_day, "STILL_S_MAX", 0.2)
+    monkeypatch.setattr(timed.runtime, "is_projected", True)
+    ordered(timed)
+    assert ran(timed, TODAY) == (1, 0, 0)
 
 
 def test_missed_days_are_caught_up_once(timed: Bank, clock: Clock) -> None:
