@@ -24,6 +24,8 @@ from api import embedded_postgres, migrations
 
 UNSAFE_BUT_FAST = {
     "fsync": "off",
+    # As PostgreSQL has it: a worker of its own in a database that a test drops is in the way.
+    "autovacuum_naptime": "1min",
     "full_page_writes": "off",
     "synchronous_commit": "off",
     "max_connections": "400",

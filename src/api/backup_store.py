@@ -89,7 +89,8 @@ class Store:
         """The series, oldest first."""
         if not self.folder.is_dir():
             return []
-        return sorted(p.name for p in self.folder.iterdir() if _NAME.fullmatch(p.name))
+        names = (found.name for found in self.folder.iterdir() if _NAME.fullmatch(found.name))
+        return sorted(names, key=order_of)
 
     def wal(self, series: str) -> Path:
         """Where the write-ahead log of a series is."""
@@ -171,7 +172,8 @@ class Store:
 
     def _records(self, series: str) -> Iterator[Record]:
         """The whole base backups of a series, oldest first."""
-        for path in sorted((self.folder / series / "base").glob("*.json")):
+        records = (self.folder / series / "base").glob("*.json")
+        for path in sorted(records, key=lambda found: order_of(found.stem)):
             try:
                 record = msgspec.json.decode(path.read_bytes(), type=Record)
             except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -187,8 +189,14 @@ class Store:
         return self.folder / series / "base" / f"{name}.json"
 
 
+def order_of(name: str) -> tuple[str, int]:
+    """What a name sorts by: its second, and which of that second it is."""
+    second, _, number = name.partition("-")
+    return second, int(number or 1)
+
+
 def name_at(moment: datetime, taken: list[str]) -> str:
-    """A name for what is made at a moment, which sorts after all that are taken."""
+    """A name for what is made at a moment; by ``order_of`` it comes after all that are taken."""
     name = moment.strftime("%Y%m%dt%H%M%Sz")
     number = 1
     while name in taken:

@@ -3,9 +3,11 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.backup.house import GENTLE, House, flip, truncate
 
@@ -17,7 +19,15 @@ from api import (
     settings,
     signing_keys,
 )
-from api.backup_store import SEGMENT_BYTES, BackupError, parse_lsn, segment_named, segment_of
+from api.backup_store import (
+    SEGMENT_BYTES,
+    BackupError,
+    name_at,
+    order_of,
+    parse_lsn,
+    segment_named,
+    segment_of,
+)
 from api.key_check import with_keys
 from api.notary import origin_of
 from api.restoring import ToPosition, ToTime
@@ -156,6 +166,24 @@ def test_a_point_that_no_backup_has(kept: House, new: Path, point: ToPosition, t
     with pytest.raises(BackupError, match=told):
         kept.restored(new, point=point)
     assert not new.exists()
+
+
+def test_of_two_backups_of_one_second_the_later_one_is_the_newest(
+    kept: House, tmp_path: Path
+) -> None:
+    """The second of a second has a number behind its name, and comes after the first."""
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    names: list[str] = []
+    for _ in range(12):
+        names.append(name_at(moment, names))
+    assert sorted(names, key=order_of) == names
+    same = kept.copy(tmp_path / "same")
+    folder = same.store.base(same.second.series, same.second.name).parent
+    later = f"{same.first.name}-2"
+    record = msgspec.structs.replace(same.second, name=later)
+    (folder / f"{same.second.name}.json").unlink()
+    (folder / f"{later}.json").write_bytes(msgspec.json.encode(record))
+    assert [found.name for found in same.store.records()] == [same.first.name, later]
 
 
 def test_a_flipped_byte_of_the_base_is_found(kept: House, new: Path, tmp_path: Path) -> None:
