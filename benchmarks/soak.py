@@ -238,7 +238,6 @@ def soak(seconds: float, bench: Bench, found: float) -> Soak:
             (round(item.at_s - begin, 1), round(max(item.seconds.values()), 2))
             for item in counted[:: max(1, len(counted) // 400)]
         ],
-        answered_over_time=[bucket.accepted for bucket in result.buckets],
         targets=[
             Target("memory after warm-up", worst <= GROWTH_PERCENT_MAX, f"±{worst:.1f} %", "±5 %"),
             Target("lag, p99", lag_s < LAG_S_MAX, f"{lag_s:.2f} s", "under 2 s"),

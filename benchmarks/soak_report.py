@@ -33,7 +33,6 @@ class Soak(msgspec.Struct, frozen=True, kw_only=True):
     memory_over_time: Sequence[tuple[float, Mapping[str, float]]]
     shared_buffers_mib: float = 0.0
     lag_over_time: Sequence[tuple[float, float]] = ()
-    answered_over_time: Sequence[int] = ()
     targets: Sequence[Target]
 
 

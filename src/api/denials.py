@@ -66,10 +66,12 @@ class Denials:
             LedgerBusy: too many wait already.
             Problem: it could not be recorded.
         """
+        named = subjects.of_address(attempt.operation, attempt.path_params, b"")
+        asked = subjects.of_answered(named, status)
         access = NewAccess(
             sender.caller.actor,
             attempt.operation,
-            subjects.listed(_addressed(attempt, status), subjects.of_commands(attempt.commands)),
+            subjects.listed(asked, subjects.of_commands(attempt.commands)),
             _reason(sender.headers),
             sender.trace.request_id,
             status,
@@ -96,12 +98,6 @@ class Denials:
         except Exception as error:  # noqa: BLE001 - every failure is answered
             answer = failure_response(exchange.trace, error)
         exchange.answer(*answer)
-
-
-def _addressed(attempt: Attempt, status: int) -> frozenset[str]:
-    """What the address named: where nothing was found, without what was typed."""
-    named = subjects.of_address(attempt.operation, attempt.path_params, b"")
-    return subjects.without_ids(named) if status in subjects.FOUND_NOTHING else named
 
 
 def _reason(headers: Headers) -> str:

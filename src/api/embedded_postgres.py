@@ -98,8 +98,6 @@ SETTINGS: Mapping[str, str] = {
     "unix_socket_directories": "",
     "max_connections": "100",
     "max_wal_size": "4GB",
-    # After a checkpoint every page that changes is logged whole once more: three times less often.
-    "checkpoint_timeout": "15min",
     # A new ledger grows a hundredfold in its first minute: plans made for what the tables were then
     # take an index that finds everything for one that finds one row.
     "autovacuum_naptime": "10s",

@@ -193,11 +193,10 @@ class _Read:
                 withheld, status = problem, problem.kind.status
         caller: Caller = scope[CALLER]
         shown = _shown(status, start["headers"], body)
-        asked = subjects.of_address(
+        named = subjects.of_address(
             operation, scope.get("path_params", {}), scope.get("query_string", b"")
         ).union(filter(subjects.is_subject, scope.get(ABOUT, ())))
-        if status in subjects.FOUND_NOTHING:
-            asked = subjects.without_ids(asked)
+        asked = subjects.of_answered(named, status)
         if asked and shown.subjects == subjects.WHOLE:
             shown = Shown()  # What cannot be looked through is about what was asked for.
         access = NewAccess(

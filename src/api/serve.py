@@ -38,8 +38,8 @@ WATCH_INTERVAL_S = 1.0
 SWITCH_S = 0.0002
 """How long a thread of ours that is busy keeps the interpreter from another that waits for it.
 
-The writer waits for it after every answer of the database: with Python's 5 ms, and a loop that is
-busy refusing, a transaction takes a tenth of a second of nothing but that.
+The writer waits for it after every answer of the database, and the loop before every read of a
+socket, since uvloop takes it anew for each: with Python's 5 ms both do little but wait.
 """
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 # The self-audit's process begins so long after the server, or sooner if audits are more frequent.

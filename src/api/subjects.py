@@ -20,7 +20,7 @@ BODY_BYTES_MAX = 4_194_304
 FIELDS_MAX = 100
 
 # Where nobody was found, what stands in the place of an id may be a person's name.
-FOUND_NOTHING = frozenset({404, 422})
+_FOUND_NOTHING = frozenset({404, 422})
 
 WHOLE = frozenset((LEDGER,))
 
@@ -94,11 +94,13 @@ def of_commands(commands: Iterable[object]) -> frozenset[str]:
     )
 
 
-def without_ids(found: Iterable[str]) -> frozenset[str]:
-    """Subjects of an address at which nothing was found: of which kind, without what was typed.
+def of_answered(found: Iterable[str], status: int) -> frozenset[str]:
+    """Subjects of an address that was answered so; where nothing was found, without their ids.
 
     Somebody may have typed a name there, and the access log is in clear and for good.
     """
+    if status not in _FOUND_NOTHING:
+        return frozenset(found)
     kinds = ((subject, subject.partition(":")[0]) for subject in found)
     return frozenset(
         subject if kind in _NUMBERED else f"{kind}:{_UNKNOWN}" for subject, kind in kinds

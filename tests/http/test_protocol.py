@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from api import api_keys, clock
 from api.app import create_app
+from api.context import Context
 from api.key_ring import REMEMBERED_S
 from api.protocol import BODY_BYTES_MAX, Protocol
 from api.runtime import Runtime
@@ -57,9 +58,10 @@ class Counting(Protocol):
 class Served:
     """A bank behind real sockets."""
 
-    def __init__(self, bank: Bank, port: int) -> None:
+    def __init__(self, bank: Bank, port: int, context: Context) -> None:
         """Speak to a server that was started."""
         self.bank = bank
+        self.context = context
         self.port = port
 
     def connect(self) -> socket.socket:
@@ -111,7 +113,7 @@ def served(shared_runtime: Runtime) -> Iterator[Served]:
         bank = Bank(shared_runtime, client, "sockets")
         bank.open("a")
         bank.open("b", 1_000_000)
-        yield Served(bank, port)
+        yield Served(bank, port, app.state.context)
     server.should_exit = True
     thread.join()
 
@@ -309,6 +311,26 @@ def test_a_key_that_was_known_lately_is_looked_up_without_leaving_the_short_way(
     usual = served.ask(request.replace(b"\r\n\r\n", b"\r\nX-Twice: 1\r\nX-Twice: 2\r\n\r\n"))[0]
     assert Counting.short == before + 2
     assert refused == usual
+
+
+def test_a_key_that_was_known_lately_is_refused_where_there_is_no_room(served: Served) -> None:
+    """On the short way; a stranger is told nothing but that they are one."""
+    _warm(served)
+    intake, ledger_id = served.context.intake, served.bank.ledger_id
+    time.sleep(REMEMBERED_S + 0.05)
+    request = served.text(b"{}", *_JSON, path="/v1/holds/any/capture")
+    intake.close(ledger_id, "projections_behind")
+    try:
+        before = Counting.short
+        refused = served.ask(request)[0]
+        assert Counting.short == before + 1
+        assert refused.startswith(b"HTTP/1.1 503")
+        assert b"projections_behind" in refused
+        assert served.ask(request.replace(b"Bearer lk_", b"Bearer xx_"))[0].startswith(
+            b"HTTP/1.1 401"
+        )
+    finally:
+        intake.open(ledger_id)
 
 
 def test_what_is_not_plain_goes_the_usual_way(served: Served) -> None:
