@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,7 +53,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     folder = Path(os.environ.pop(RUN_FOLDER))
     given = os.environ.get("LEDGER_TEST_DATABASE_URL")
     if given and _template_marker(folder).exists():
-        _drop_database(given, _template_name(folder))
+        databases.drop(given, _template_name(folder))
     embedded_postgres.stop(folder / "cluster", mode="immediate")
     shutil.rmtree(folder)
 
@@ -117,7 +116,7 @@ def owner_url(server_url: str, template_database: str, leak_watch: leaks.Watch) 
     url = databases.clone(server_url, template_database, name)
     yield url
     found = leaks.search_database(databases.superuser_of(url), leak_watch.values)
-    _drop_database(server_url, name)
+    databases.drop(server_url, name)
     leaks.require_none(found)
 
 
@@ -148,22 +147,6 @@ def _template_name(folder: Path) -> str:
 def _template_marker(folder: Path) -> Path:
     """File that says the template database is complete."""
     return folder / "template.ready"
-
-
-def _drop_database(server_url: str, name: str) -> None:
-    """Drop a database, whoever is still connected to it.
-
-    An autovacuum worker belongs to nobody whom we may end: it is soon done, so try again.
-    """
-    for _ in range(20):
-        try:
-            _execute(
-                server_url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
-            )
-        except psycopg.errors.InsufficientPrivilege:
-            time.sleep(0.5)
-        else:
-            return
 
 
 def _execute(server_url: str, statement: sql.Composed) -> None:

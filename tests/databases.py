@@ -1,6 +1,7 @@
 """Databases of tests: copies of the migrated template, and who logs in to them as whom."""
 
 import os
+import time
 from pathlib import Path
 
 import psycopg
@@ -27,6 +28,22 @@ def clone(server_url: str, template: str, name: str) -> str:
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(database, like))
         connection.execute(grant)
     return with_database(server_url, name)
+
+
+def drop(server_url: str, name: str) -> None:
+    """Drop a database, whoever is still connected to it.
+
+    An autovacuum worker belongs to nobody whom we may end: it is soon done, so try again.
+    """
+    statement = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        for _ in range(20):
+            try:
+                connection.execute(statement)
+            except psycopg.errors.InsufficientPrivilege:
+                time.sleep(0.5)
+            else:
+                return
 
 
 def with_database(server_url: str, name: str) -> str:

@@ -202,12 +202,7 @@ class System:
         owner = self.postgres.url("postgres", "owner")
         databases.clone(owner, TEMPLATE, self._database)
         if before != TEMPLATE:
-            with psycopg.connect(
-                self.postgres.url("postgres", "superuser"), autocommit=True
-            ) as connection:
-                connection.execute(
-                    sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(before))
-                )
+            databases.drop(self.postgres.url("postgres", "superuser"), before)
 
     def _ledger(self, *arguments: str) -> str:
         """Run a command of the program to its end; what it printed."""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg import sql
 from tests import databases
 from tests.faults import checker, forging, log_rules
 from tests.faults.forging import DatabaseCase, HistoryCase, entry, forge
@@ -57,12 +56,7 @@ class Left:
                 self._postgres.url(name), self._postgres.url(name, "owner"), self.history
             )
         finally:
-            with psycopg.connect(
-                self._postgres.url("postgres", "superuser"), autocommit=True
-            ) as connection:
-                connection.execute(
-                    sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
-                )
+            databases.drop(self._postgres.url("postgres", "superuser"), name)
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def shared_runtime(
     with Runtime(settings_of(url, tmp_path_factory.mktemp("http"))) as runtime:
         yield runtime
     found = leaks.search_database(databases.superuser_of(owner_url), leak_watch.run_values)
-    _execute(server_url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    databases.drop(server_url, name)
     leaks.require_none(found)
 
 

@@ -97,6 +97,8 @@ def test_answers_from_other_threads_reach_everybody_once() -> None:
 
             intake = Intake(submit_all, _nothing)
             for number in range(2_000):
+                while intake.refusal(1):  # noqa: ASYNC110 - told by the intake alone
+                    await asyncio.sleep(0.001)
                 intake.submit(
                     1,
                     Submission((), "a"),

@@ -216,8 +216,7 @@ def stopped(server_url: str, template_database: str, tmp_path: Path) -> Iterator
     made = Stopped(url, folder)
     yield made
     made.close()
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    databases.drop(server_url, name)
 
 
 @pytest.mark.timeout(600)  # Some hundred requests an example.

@@ -54,7 +54,7 @@ class EmptyDatabase:
 
     def drop(self) -> None:
         """Remove it, whoever is still connected."""
-        self._execute(sql.SQL("DROP DATABASE {} WITH (FORCE)"))
+        databases.drop(self._server_url, self._name)
 
     def _execute(self, statement: sql.SQL) -> None:
         """Run a statement about it."""
