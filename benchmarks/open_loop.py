@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from benchmarks.connections import RECEIVE_BYTES, BrokenConnectionError, answer_status
+from benchmarks.connections import BrokenConnectionError, answer_status
 from benchmarks.mixture import Kind, Mixture
 
 GIVE_UP_S = 2.0
@@ -32,6 +32,8 @@ STEPS = 50
 _CLASSES = 6 * STEPS
 _LEAST_S = 0.000_1
 _SENT_AT_ONCE = 64
+# More than an answer has, and few enough that the system is not asked for memory each time.
+_RECEIVE_BYTES = 16 * 1024
 _LENGTH = b"content-length: "
 _REFUSED = frozenset({429, 503})
 
@@ -236,7 +238,7 @@ class _Run:
             client = self._by_socket[number]
             assert client.socket is not None
             try:
-                data = client.socket.recv(RECEIVE_BYTES)
+                data = client.socket.recv(_RECEIVE_BYTES)
             except OSError:
                 data = b""
             if not data:

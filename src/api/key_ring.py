@@ -14,13 +14,10 @@ import structlog
 from api import clock
 from api.callers import Caller, Credential, caller_of
 from api.problems import UNAUTHENTICATED, Problem
+from api.remembering import REMEMBERED_S, RENEWED_S
 from api.role_book import RoleBook
 from api.schemes import Scheme
 
-REMEMBERED_S = 0.75
-# A credential in use is looked up again before it is forgotten: no request waits for that. A server
-# that is overloaded has half a second for it: a request whose key it has forgotten costs far more.
-RENEWED_S = 0.25
 # So long a key that was valid is known: for nothing to be done, but to be refused, or to wait,
 # at little cost.
 KNOWN_S = 30.0

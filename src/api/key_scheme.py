@@ -1,17 +1,12 @@
 """API keys as a scheme: what is known of a key is remembered for a moment."""
 
-import asyncio
-
-import sqlalchemy
-
 from api import api_keys, clock
 from api.api_keys import ApiKey
 from api.callers import Credential
 from api.key_uses import KeyUses
 from api.reads import Reads
-from api.sql import driver_connection
+from api.remembering import Remembered
 
-KNOWN_S = 0.75
 # Beyond this many, all are forgotten at once: wrong key ids must not fill the memory.
 KNOWN_MAX = 10_000
 
@@ -24,11 +19,8 @@ class KeyScheme:
         self._reads = reads
         self._uses = uses
         self._server_secret = server_secret
-        # A key's id -> until when, and the key, if there is one.
-        self._known: dict[tuple[int, str], tuple[float, ApiKey | None]] = {}
-        self._asking: dict[tuple[int, str], asyncio.Task[ApiKey | None]] = {}
-        # How often anything was forgotten: what was looked up before then may be of before.
-        self._forgotten = 0
+        # The key of an id, if there is one.
+        self._keys = Remembered(self._ask, KNOWN_MAX)
 
     def takes(self, presented: str) -> bool:
         """Whether a text begins as keys do."""
@@ -39,7 +31,7 @@ class KeyScheme:
         parts = api_keys.parse(presented)
         if parts is None:
             return None
-        key = await self._find((parts.ledger_id, parts.key_id))
+        key = await self._keys.value((parts.ledger_id, parts.key_id))
         is_secret = api_keys.matches(key, parts, self._server_secret)
         now = clock.now()
         if key is None or not is_secret or not key.is_valid(now):
@@ -62,36 +54,8 @@ class KeyScheme:
 
     def forget(self, ledger_id: int, key_id: str) -> None:
         """Look a key up anew before it is taken again: it was ended here."""
-        self._forgotten += 1
-        self._known.pop((ledger_id, key_id), None)
-        self._asking.pop((ledger_id, key_id), None)
+        self._keys.forget((ledger_id, key_id))
 
-    async def _find(self, name: tuple[int, str]) -> ApiKey | None:
-        """The key of that id, as it was at most ``KNOWN_S`` ago."""
-        loop = asyncio.get_running_loop()
-        known = self._known.get(name)
-        if known is not None and loop.time() < known[0]:
-            return known[1]
-        task = self._asking.get(name)
-        if task is None:
-            asked_at = loop.time()
-            task = loop.create_task(self._ask(name, asked_at))
-            self._asking[name] = task
-        return await asyncio.shield(task)
-
-    async def _ask(self, name: tuple[int, str], asked_at: float) -> ApiKey | None:
-        """Look the key up, once for all who wait for it."""
-
-        def query(connection: sqlalchemy.Connection) -> ApiKey | None:
-            return api_keys.find(driver_connection(connection), *name)
-
-        forgotten = self._forgotten
-        try:
-            key = await self._reads.run(query)
-        finally:
-            self._asking.pop(name, None)
-        if len(self._known) >= KNOWN_MAX:
-            self._known.clear()
-        if forgotten == self._forgotten:
-            self._known[name] = (asked_at + KNOWN_S, key)
-        return key
+    async def _ask(self, name: tuple[int, str]) -> ApiKey | None:
+        """Look the key of that id up."""
+        return await self._reads.ask(lambda connection: api_keys.find(connection, *name))

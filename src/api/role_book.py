@@ -1,10 +1,9 @@
 """The roles of each ledger as they are defined now: its own, and the default ones.
 
-A role that is set or retired counts within twice ``REMEMBERED_S``, once the views know of it. What
-a ledger defines goes before the default role of the same name.
+A role that is set or retired counts within twice ``remembering.REMEMBERED_S``, once the views know
+of it. What a ledger defines goes before the default role of the same name.
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -14,11 +13,11 @@ from api.authority import Authority, RoleTerms, authority_of
 from api.callers import Credential
 from api.default_roles import DEFAULT_ROLES
 from api.reads import Reads
+from api.remembering import Remembered
 from ledger_core import snapshots
 from ledger_core.access_role import KIND, AccessRole, RoleSet
 from ledger_core.log import Connection
 
-REMEMBERED_S = 0.75
 # Each has a few roles; a server that serves more ledgers looks some up again.
 LEDGERS_MAX = 1_000
 
@@ -31,8 +30,7 @@ class RoleBook:
     def __init__(self, reads: Reads) -> None:
         """Know nothing of any ledger yet."""
         self._reads = reads
-        self._known: dict[int, tuple[float, Roles]] = {}
-        self._asking: dict[int, asyncio.Task[Roles]] = {}
+        self._roles = Remembered(self._ask, LEDGERS_MAX)
 
     async def authority(self, credential: Credential) -> Authority:
         """What the credential allows in its ledger now; an unknown role grants nothing."""
@@ -46,12 +44,8 @@ class RoleBook:
         return _authority(roles, names, None) if roles.keys() >= set(names) else None
 
     async def roles(self, ledger_id: int) -> Roles:
-        """The roles of a ledger that are not retired, as they were at most ``REMEMBERED_S`` ago."""
-        loop = asyncio.get_running_loop()
-        known = self._known.get(ledger_id)
-        if known is not None and loop.time() < known[0]:
-            return known[1]
-        return await self._asked(ledger_id)
+        """The roles of a ledger that are not retired, as they were at most a moment ago."""
+        return await self._roles.value(ledger_id)
 
     async def _naming(self, ledger_id: int, names: Sequence[str]) -> Roles:
         """The roles of a ledger, looked up anew where one of these is not among them.
@@ -59,28 +53,15 @@ class RoleBook:
         So a role can be given to somebody right after it was set.
         """
         roles = await self.roles(ledger_id)
-        return roles if roles.keys() >= set(names) else await self._asked(ledger_id)
+        if roles.keys() >= set(names):
+            return roles
+        # A look-up that is under way may have begun before the role was set.
+        self._roles.forget(ledger_id)
+        return await self.roles(ledger_id)
 
-    async def _asked(self, ledger_id: int) -> Roles:
-        """The roles of a ledger, looked up now."""
-        loop = asyncio.get_running_loop()
-        task = self._asking.get(ledger_id)
-        if task is None or task.get_loop() is not loop:  # That loop may have ended meanwhile.
-            task = loop.create_task(self._ask(ledger_id, loop.time()))
-            self._asking[ledger_id] = task
-        return await asyncio.shield(task)
-
-    async def _ask(self, ledger_id: int, asked_at: float) -> Roles:
-        """Look a ledger's roles up, once for all who wait for them."""
-        try:
-            roles = await self._reads.ask(lambda connection: read(connection, ledger_id))
-        finally:
-            if self._asking.get(ledger_id) is asyncio.current_task():
-                del self._asking[ledger_id]
-        if len(self._known) >= LEDGERS_MAX:
-            self._known.clear()
-        self._known[ledger_id] = (asked_at + REMEMBERED_S, roles)
-        return roles
+    async def _ask(self, ledger_id: int) -> Roles:
+        """Look a ledger's roles up."""
+        return await self._reads.ask(lambda connection: read(connection, ledger_id))
 
 
 def read(connection: Connection, ledger_id: int) -> Roles:

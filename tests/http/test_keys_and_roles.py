@@ -12,11 +12,12 @@ from api import api_keys, clock
 from api.authority import Authority
 from api.callers import Credential
 from api.edge import PUBLIC_PATHS
-from api.key_ring import REMEMBERED_S, KeyRing
+from api.key_ring import KeyRing
 from api.key_scheme import KeyScheme
 from api.permissions import PERMISSION_OF
 from api.problems import Problem
 from api.reads import Reads
+from api.remembering import REMEMBERED_S
 from api.role_book import RoleBook
 from api.roles import default_roles_of
 from api.routes import ACTIONS

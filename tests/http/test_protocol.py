@@ -20,8 +20,8 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from api import api_keys, clock
 from api.app import create_app
 from api.context import Context
-from api.key_ring import REMEMBERED_S
 from api.protocol import BODY_BYTES_MAX, Protocol
+from api.remembering import REMEMBERED_S
 from api.runtime import Runtime
 from ledger_core import access_log
 from ledger_core.access_log import StoredAccess

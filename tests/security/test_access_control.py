@@ -7,13 +7,12 @@ import pytest
 from httpx2 import Response
 from tests.http.bank import Bank, Json
 
-from api import role_book
-from api.key_ring import REMEMBERED_S
+from api.remembering import REMEMBERED_S
 from ledger_core import access_log
 from ledger_core.access_log import StoredAccess
 
 TRANSFER = {"debit_account_id": "a", "credit_account_id": "b", "amount": "5", "currency": "EUR"}
-IN_FORCE_S = REMEMBERED_S + role_book.REMEMBERED_S
+IN_FORCE_S = 2 * REMEMBERED_S
 """How long what was known of a role may count."""
 
 
