@@ -75,6 +75,8 @@ class Bounded(HttpToolsProtocol):
         self._refusal: Kind | None = None
         self._untaken_checks = 0
         self._timer: asyncio.TimerHandle | None = None
+        # Since when nothing was asked after an answer; ``None`` while something is.
+        self._idle_since_s: float | None = None
         # Nothing here speaks another protocol: a request to change to one is answered as any other.
         self.ws_protocol_class = None
 
@@ -90,13 +92,12 @@ class Bounded(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._idle_since_s = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived, as uvicorn does, within bounds."""
-        if self.timeout_keep_alive_task is not None:
-            self.timeout_keep_alive_task.cancel()
-            self.timeout_keep_alive_task = None
+        self._idle_since_s = None
         was_in_head = self.is_in_head
         self._is_head_large = self._head_bytes_most + len(data) > HEAD_BYTES_MAX
         try:
@@ -117,6 +118,22 @@ class Bounded(HttpToolsProtocol):
         """The request is there as a whole."""
         self.is_arriving = False
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer was given: begin the next request that is there, or to wait for one.
+
+        As uvicorn does, but that it sets and takes back a timer for every request.
+        """
+        if self.pipeline:
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        self._idle_since_s = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._wait_for_request(self.timeout_keep_alive)
 
     def resume_writing(self) -> None:
         """Something of the answer was taken."""
@@ -185,12 +202,27 @@ class Bounded(HttpToolsProtocol):
             else:
                 transport.close()
 
+    def _wait_for_request(self, wait_s: float) -> None:
+        """Look again after so long."""
+        self.timeout_keep_alive_task = self.loop.call_later(wait_s, self._end_of_wait)
+
+    def _end_of_wait(self) -> None:
+        """End the connection, if it has been idle for as long as it may be."""
+        self.timeout_keep_alive_task = None
+        if self._idle_since_s is None:
+            return  # The next answer begins to wait anew.
+        left_s = self._idle_since_s + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self._wait_for_request(left_s)
+        else:
+            self.timeout_keep_alive_handler()
+
     def _is_awaited(self) -> bool:
         """Whether it is the other end's turn, and nothing else watches the time that it takes."""
         if self.is_arriving:
             return not self.flow.read_paused
         is_idle = self.cycle is None or self.cycle.response_complete
-        return is_idle and self.timeout_keep_alive_task is None
+        return is_idle and self._idle_since_s is None
 
 
 class _Application(Protocol):

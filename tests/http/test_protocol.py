@@ -180,6 +180,14 @@ def _warm_for(served: Served, role: str) -> None:
     served.ask(served.text(b"{}", *_JSON, role=role, path="/v1/info"))
 
 
+def _comparable(answer: bytes) -> bytes:
+    """An answer without what differs; its length is right, and differs with the others."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    length = b"content-length: %d\r\n" % len(body)
+    assert length in head
+    return _POSITIONS.sub(b"0", answer.replace(length, b""))
+
+
 def _body(**changes: object) -> bytes:
     """The body of a transfer."""
     return json.dumps(_TRANSFER | changes).encode()
@@ -220,7 +228,7 @@ def test_both_ways_answer_alike(served: Served, body: bytes, headers: Headers, r
     assert (Counting.short, Counting.usual) == (before[0] + 1, before[1])
     usual = served.ask(served.text(body, *headers, *_UNUSUAL, role=role))[0]
     assert (Counting.short, Counting.usual) == (before[0] + 1, before[1] + 1)
-    assert _POSITIONS.sub(b"0", short) == _POSITIONS.sub(b"0", usual)
+    assert _comparable(short) == _comparable(usual)
     recorded = first.startswith(b"HTTP/1.1 201")
     assert (b"idempotency-replayed: true" in short) == recorded
     if recorded:
@@ -256,7 +264,7 @@ def test_both_ways_answer_alike_about_what_the_address_names(
     assert Counting.short == short_count + 2
     usual = served.ask(served.text(text, *sent, *_UNUSUAL, path=path, role=role))[0]
     assert Counting.short == short_count + 2
-    assert _POSITIONS.sub(b"0", short) == _POSITIONS.sub(b"0", usual)
+    assert _comparable(short) == _comparable(usual)
     assert first.split()[1] == short.split()[1]
 
 

@@ -83,11 +83,17 @@ def _is_ended(connection: socket.socket) -> bool:
 
 
 @contextmanager
-def _served(runtime: Runtime) -> Iterator[Served]:
-    """A server in a thread of its own."""
+def _served(runtime: Runtime, idle_s: int = 5) -> Iterator[Served]:
+    """A server in a thread of its own; a connection may be idle for so long."""
     app = create_app(runtime)
     config = uvicorn.Config(
-        app, port=0, http=Protocol, log_config=None, server_header=False, date_header=False
+        app,
+        port=0,
+        http=Protocol,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=idle_s,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -265,6 +271,19 @@ def test_blank_lines_after_an_answer_keep_no_connection(quick: Served) -> None:
         assert _answer(connection)[0] == 200
         connection.sendall(b"\r\n")
         assert _is_ended(connection)
+
+
+def test_who_is_idle_for_too_long_is_ended(shared_runtime: Runtime) -> None:
+    """As long as requests come the connection stays, whichever way each of them goes."""
+    with _served(shared_runtime, idle_s=2) as served, served.connect() as connection:
+        for number in range(10):
+            path = "/v1/period" if number % 2 else "/v1/accounts/nobody/balance"
+            connection.sendall(served.head(path=path))
+            assert _answer(connection)[0] in {200, 404}
+            time.sleep(0.3)
+        begun_at = time.monotonic()
+        assert _is_ended(connection)
+        assert time.monotonic() - begun_at > 1
 
 
 def test_who_takes_no_answer_is_not_waited_for(quick: Served) -> None:
