@@ -143,6 +143,8 @@ class Bounded(HttpToolsProtocol):
     def note_beginning(self) -> None:
         """A request begins to arrive."""
         self.is_arriving = self.is_in_head = True
+        # Of two requests that came together the first may have been answered by now.
+        self._idle_since_s = None
         self.arrival_checks = self._head_bytes_least = self._head_bytes_most = 0
 
     def note_head(self) -> None:

@@ -36,14 +36,11 @@ class Remembered(Generic[_Name, _Value]):
         known = self._known.get(name)
         left_s = 0.0 if known is None else known[0] - loop.time()
         if known is None or left_s <= 0:
-            return await self.looked_up(name)
+            # A look-up that is under way tells what was so when it began, or later.
+            return await asyncio.shield(self._begun(loop, name))
         if left_s < REMEMBERED_S - RENEWED_S:
             self._begun(loop, name)
         return known[1]
-
-    async def looked_up(self, name: _Name) -> _Value:
-        """The value as it is now, or was when a look-up that is under way began."""
-        return await asyncio.shield(self._begun(asyncio.get_running_loop(), name))
 
     def forget(self, name: _Name) -> None:
         """Look up anew before it is used again: it was changed here."""
@@ -68,7 +65,7 @@ class Remembered(Generic[_Name, _Value]):
         finally:
             if self._asking.get(name) is asyncio.current_task():
                 del self._asking[name]
-        if len(self._known) >= self._most:
+        if len(self._known) >= self._most and name not in self._known:
             self._known.clear()
         if forgotten == self._forgotten:
             self._known[name] = (asked_at + REMEMBERED_S, value)

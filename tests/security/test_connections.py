@@ -286,6 +286,23 @@ def test_who_is_idle_for_too_long_is_ended(shared_runtime: Runtime) -> None:
         assert time.monotonic() - begun_at > 1
 
 
+def test_who_waits_for_an_answer_is_not_idle(shared_runtime: Runtime) -> None:
+    """Also where the request came together with one that was answered at once."""
+    waiting = "/v1/accounts/nobody/balance?min_position=999999&wait_s=3"
+    with _served(shared_runtime, idle_s=1) as served, served.connect() as connection:
+        # A command that cannot be read is answered in the moment in which it is there, once its key
+        # is known.
+        unread = served.head("Content-Length: 0", path="/v1/transfers", method="POST")
+        keys = served.bank.keys
+        unread = unread.replace(keys["reader"].encode(), keys["admin"].encode())
+        connection.sendall(unread)
+        assert _answer(connection)[0] >= 400
+        connection.sendall(unread + served.head(path=waiting))
+        assert _answer(connection)[0] >= 400
+        status, body = _answer(connection)
+        assert (status, _code(body)) == (409, "position_ahead")
+
+
 def test_who_takes_no_answer_is_not_waited_for(quick: Served) -> None:
     """A long answer that nobody reads is given up, and others are served meanwhile."""
     large = quick.head(path="/openapi.json") * 40
