@@ -25,9 +25,8 @@ QUEUE_S = 0.25
 """How long a command waits for its answer, as far as is in the hands of this server."""
 BATCH_FROM = 101
 """Of so many commands on, a submission is a batch: who sends it expects to wait."""
-# An answer takes some 50 µs of the loop; others are not to wait for a thousand of them. Fewer would
-# be all that an overloaded server answers in a turn of its loop, however many were carried out.
-_TOLD_AT_ONCE = 200
+# An answer takes some 50 µs of the loop; others are not to wait for a thousand of them.
+_TOLD_AT_ONCE = 100
 
 _log = structlog.get_logger("ledger.intake")
 
