@@ -318,18 +318,6 @@ def _status(data: bytes) -> int:
     return answer_status(data)
 
 
-def merged(results: Sequence[OpenResult]) -> list[Bucket]:
-    """What several generators counted at the same time, together."""
-    longest = max(len(result.buckets) for result in results)
-    found = [
-        Bucket(latencies={}, refused_latencies={}, refused_since_sent={}) for _ in range(longest)
-    ]
-    for result in results:
-        for into, one in zip(found, result.buckets, strict=False):
-            add(into, one)
-    return found
-
-
 def add(into: Bucket, one: Bucket) -> None:
     """Add what one bucket counted to another."""
     into.accepted += one.accepted

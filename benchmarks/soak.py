@@ -48,7 +48,6 @@ GROWTH_PERCENT_MAX = 5.0
 SMALL_MIB = 10.0
 LAG_S_MAX = 2.0
 
-GENERATORS = 1
 OVERLOAD_FACTOR = 3.0
 OVERLOAD_CONNECTIONS = 1_900
 HALF = 0.5
@@ -250,39 +249,31 @@ def overload(seconds: float, bench: Bench, found: float) -> Overload:
     """Send half of the capacity, three times it for that long, and half again."""
     phases = [(HALF * found, BEFORE_S), (OVERLOAD_FACTOR * found, seconds), (HALF * found, AFTER_S)]
     sampler = _sampler(bench)
-    running = []
-    for number in range(GENERATORS):
-        plan = bench.plan(OVERLOAD_CONNECTIONS // GENERATORS, 20 + number)
-        plan.phases.extend((rate / GENERATORS, phase_s) for rate, phase_s in phases)
-        running.append(open_loop.start(plan))
-    results = [open_loop.result_of(process) for process in running]
+    plan = bench.plan(OVERLOAD_CONNECTIONS, 20)
+    plan.phases.extend(phases)
+    result = open_loop.result_of(open_loop.start(plan))
     sampler.stop()
-    buckets = open_loop.merged(results)
+    buckets = result.buckets
     first, last = int(BEFORE_S), int(BEFORE_S + seconds)
     before = open_loop.total(buckets[1:first])
     during = open_loop.total(buckets[first + RISE_S : last])
     after = buckets[last : last + int(AFTER_S)]
     during_s = last - first - RISE_S
     normal_s = max(NORMAL_S, NORMAL_FACTOR * open_loop.percentile(before.latencies, 99))
-    begun_at = min(result.begun_at for result in results)
     lag_s = {
-        int(item.at_s - begun_at): max(item.seconds.values())
+        int(item.at_s - result.begun_at): max(item.seconds.values())
         for item in sampler.lags
-        if item.at_s >= begun_at
+        if item.at_s >= result.begun_at
     }
     behind = [lag_s.get(last + number, 0.0) > LAG_S_MAX for number in range(len(after))]
     recovery_s = recovered_after(after, normal_s, behind)
     share = during.accepted / during_s / found
     refused_s = open_loop.percentile(during.refused_since_sent, 99)
-    statuses: dict[str, int] = {}
-    for result in results:
-        for name, count in result.statuses.items():
-            statuses[name] = statuses.get(name, 0) + count
-    faults = {name: count for name, count in statuses.items() if name[0] != "2"}
+    faults = {name: count for name, count in result.statuses.items() if name[0] != "2"}
     for name in ("503", "429"):
         faults.pop(name, None)
-    faults |= {"connection ended": n} if (n := sum(result.broken for result in results)) else {}
-    faults |= {"no answer": n} if (n := sum(result.unanswered for result in results)) else {}
+    faults |= {"connection ended": result.broken} if result.broken else {}
+    faults |= {"no answer": result.unanswered} if result.unanswered else {}
     memory = [item.mib.get("server", 0.0) for item in sampler.memory]
     return Overload(
         machine=report.machine(),
@@ -311,7 +302,7 @@ def overload(seconds: float, bench: Bench, found: float) -> Overload:
         lag_s_max=max(lag_s.values(), default=0.0),
         server_mib=(median(memory[:5]), max(memory, default=0.0), median(memory[-5:])),
         faults=faults,
-        client_cores=sum(result.cpu_s for result in results) / (BEFORE_S + seconds + AFTER_S),
+        client_cores=result.cpu_s / (BEFORE_S + seconds + AFTER_S),
         accepted_over_time=[bucket.accepted for bucket in buckets],
         refused_over_time=[bucket.refused for bucket in buckets],
         targets=[

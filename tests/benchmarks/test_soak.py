@@ -52,7 +52,7 @@ def test_what_is_offered_is_answered_refused_or_given_up(port: int) -> None:
         seed=1,
     )
     result = open_loop.result_of(open_loop.start(plan))
-    found = open_loop.total(open_loop.merged([result]))
+    found = open_loop.total(result.buckets)
     assert found.accepted == result.statuses["200"]
     assert found.refused == result.statuses["503"]
     assert sum(found.latencies.values()) == found.accepted
