@@ -27,8 +27,6 @@ class Remembered(Generic[_Name, _Value]):
         # Until when, and the value.
         self._known: dict[_Name, tuple[float, _Value]] = {}
         self._asking: dict[_Name, asyncio.Task[_Value]] = {}
-        # How often anything was forgotten: what was looked up before then may be of before.
-        self._forgotten = 0
 
     async def value(self, name: _Name) -> _Value:
         """The value, as it was at most ``REMEMBERED_S`` ago; raises what the look-up raises."""
@@ -44,7 +42,6 @@ class Remembered(Generic[_Name, _Value]):
 
     def forget(self, name: _Name) -> None:
         """Look up anew before it is used again: it was changed here."""
-        self._forgotten += 1
         self._known.pop(name, None)
         self._asking.pop(name, None)
 
@@ -59,15 +56,17 @@ class Remembered(Generic[_Name, _Value]):
 
     async def _look_up(self, name: _Name) -> _Value:
         """Ask, and remember."""
-        asked_at, forgotten = asyncio.get_running_loop().time(), self._forgotten
+        asked_at = asyncio.get_running_loop().time()
         try:
             value = await self._ask(name)
         finally:
-            if self._asking.get(name) is asyncio.current_task():
+            # Where it was forgotten meanwhile, another look-up counts.
+            is_in_force = self._asking.get(name) is asyncio.current_task()
+            if is_in_force:
                 del self._asking[name]
-        if len(self._known) >= self._most and name not in self._known:
-            self._known.clear()
-        if forgotten == self._forgotten:
+        if is_in_force:
+            if len(self._known) >= self._most and name not in self._known:
+                self._known.clear()
             self._known[name] = (asked_at + REMEMBERED_S, value)
         return value
 

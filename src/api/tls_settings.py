@@ -67,7 +67,14 @@ def context(settings: TlsSettings) -> ssl.SSLContext:
     found.minimum_version = _VERSIONS[settings.minimum]
     found.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     found.set_alpn_protocols(["http/1.1"])
-    reload(found, settings)
+    try:
+        found.load_cert_chain(settings.certificate, settings.key, password=_no_password)
+    except (OSError, ssl.SSLError, ValueError):
+        msg = (
+            "LEDGER_TLS_CERT and LEDGER_TLS_KEY must be a chain of certificates and its key in PEM,"
+            " the key without a password"
+        )
+        raise SettingError(msg) from None
     if settings.client_ca is not None:
         try:
             found.load_verify_locations(settings.client_ca)
@@ -77,22 +84,6 @@ def context(settings: TlsSettings) -> ssl.SSLContext:
         is_required = settings.clients == "required"
         found.verify_mode = ssl.CERT_REQUIRED if is_required else ssl.CERT_OPTIONAL
     return found
-
-
-def reload(found: ssl.SSLContext, settings: TlsSettings) -> None:
-    """Take certificate and key from their files, for connections from now on.
-
-    Raises:
-        SettingError: they do not fit together, or cannot be read.
-    """
-    try:
-        found.load_cert_chain(settings.certificate, settings.key, password=_no_password)
-    except (OSError, ssl.SSLError, ValueError):
-        msg = (
-            "LEDGER_TLS_CERT and LEDGER_TLS_KEY must be a chain of certificates and its key in PEM,"
-            " the key without a password"
-        )
-        raise SettingError(msg) from None
 
 
 def _no_password() -> str:

@@ -15,17 +15,22 @@ _log = structlog.get_logger("ledger.tls")
 
 
 class TlsWatch:
-    """A thread that loads certificate and key again when one of their files changed."""
+    """A thread that loads certificate and key again when one of their files changed.
+
+    What was loaded is handed to each handshake as a whole: a context that is loaded in place has
+    for an instant a certificate and no key, and refuses whoever connects then.
+    """
 
     def __init__(
         self, settings: TlsSettings, context: ssl.SSLContext, interval_s: float = WATCH_INTERVAL_S
     ) -> None:
         """Watch from now on; ``context`` is what the server speaks TLS by."""
         self._settings = settings
-        self._context = context
+        self._newest = context
         self._interval_s = interval_s
         self._loaded = self._state()
         self._stopping = threading.Event()
+        context.sni_callback = self._hand_out
         self._thread = threading.Thread(target=self._watch, name="tls-watch", daemon=True)
         self._thread.start()
 
@@ -41,14 +46,16 @@ class TlsWatch:
             if found is None or found == self._loaded:
                 continue
             try:
-                # Tried on another context first: a pair that does not fit must spoil nothing.
-                tls_settings.context(self._settings)
-                tls_settings.reload(self._context, self._settings)
+                self._newest = tls_settings.context(self._settings)
             except SettingError:
                 _log.warning("certificate not renewed: certificate and key do not fit together")
                 continue
             self._loaded = found
             _log.info("certificate renewed")
+
+    def _hand_out(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
+        """Show a client that connects what was loaded last, whatever name it asks for."""
+        connection.context = self._newest
 
     def _state(self) -> tuple[tuple[int, int], ...] | None:
         """What tells a changed file: its time and its size; ``None``: one is not there just now."""

@@ -218,6 +218,34 @@ def test_a_renewed_certificate_is_taken_without_a_restart(
         watch.stop()
 
 
+def test_no_client_is_refused_while_a_certificate_is_renewed(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """Each handshake has a certificate and its key, of the old or of the new pair."""
+    pairs = [authority.issue("127.0.0.1"), Authority(tmp_path / "elsewhere").issue("127.0.0.1")]
+    served = tmp_path / "served"
+    served.mkdir()
+    given = TlsSettings(certificate=served / "cert", key=served / "key")
+
+    def serve(issued: Issued) -> None:
+        """Put a pair where the server looks for it."""
+        given.certificate.write_bytes(issued.file.read_bytes())
+        given.key.write_bytes(issued.key_file.read_bytes())
+
+    serve(pairs[0])
+    context = tls_settings.context(given)
+    watch = TlsWatch(given, context, interval_s=0.001)
+    try:
+        for renewal in range(1, 6):
+            serve(pairs[renewal % 2])
+            shown = set()
+            while pairs[renewal % 2].sha256 not in shown:
+                shown.add(_leaf(context))
+            assert shown <= {issued.sha256 for issued in pairs}
+    finally:
+        watch.stop()
+
+
 def _leaf(context: ssl.SSLContext) -> bytes:
     """The hash of the certificate that a context shows, whoever it is of."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
