@@ -149,7 +149,7 @@ class BalanceReads:
             LedgerBusy: it would not be answered in time.
         """
         among = self.room.begin(1)
-        now_s = asyncio.get_running_loop().time()
+        now_s = time.monotonic()
         self._waiting.append(_Asked((ledger_id, account_id), access, tell, now_s, among))
         if not self._is_serving:
             self._begin_soon()
@@ -202,7 +202,7 @@ class BalanceReads:
         loop = asyncio.get_running_loop()
         self.room.end(len(group))
         if failure is None:
-            self.room.learn(group[-1].among, loop.time() - group[-1].begun_at_s)
+            self.room.learn(group[-1].among, time.monotonic() - group[-1].begun_at_s)
         if self._waiting:
             self._begin_soon()
         if self._late is None and self._recorder.puts_off:

@@ -92,9 +92,9 @@ class Intake:
         """
         if self._closed and ledger_id in self._closed:
             raise LedgerBusy(reason=self._closed[ledger_id])
-        loop = asyncio.get_running_loop()
         returns = self._returns
-        if returns is None or returns.loop is not loop:
+        if returns is None or not returns.loop.is_running():
+            loop = asyncio.get_running_loop()
             returns = self._returns = _Returns(loop, self._observe)
             self._waiting = {}
             self.singles, self.batches = self.singles.emptied(), self.batches.emptied()
@@ -104,7 +104,7 @@ class Intake:
         waiting = self._waiting.get(ledger_id)
         if waiting is None:
             if not self._waiting:
-                loop.call_soon(self._hand_over)
+                returns.loop.call_soon(self._hand_over)
             waiting = self._waiting[ledger_id] = []
         waiting.append((submission, _Reply(returns, then, room, size, among)))
 

@@ -6,6 +6,7 @@ holds for roles that are defined anew.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from hmac import compare_digest
 
@@ -74,7 +75,7 @@ class KeyRing:
     def _remembered_bound(self, authorization: bytes) -> Caller | None:
         """The caller by a credential that is bound to a certificate: that is yet to be compared."""
         found = self._bound.get(authorization)
-        is_known = found is not None and asyncio.get_running_loop().time() < found[0]
+        is_known = found is not None and time.monotonic() < found[0]
         return found[1] if found is not None and is_known else None
 
     def remembered(self, authorization: bytes) -> Caller | None:
@@ -82,10 +83,10 @@ class KeyRing:
         found = self._valid.get(authorization)
         if found is None:
             return None
-        loop = asyncio.get_running_loop()
-        left_s = found[0] - loop.time()
+        left_s = found[0] - time.monotonic()
         if left_s < REMEMBERED_S - RENEWED_S and authorization not in self._renewing:
-            self._renewing[authorization] = loop.create_task(self._renew(authorization))
+            renewing = asyncio.get_running_loop().create_task(self._renew(authorization))
+            self._renewing[authorization] = renewing
         return found[1] if left_s > 0 else None
 
     def known_lately(self, authorization: bytes) -> Caller | None:
@@ -97,7 +98,7 @@ class KeyRing:
         found = self._valid.get(authorization)
         if found is None:
             return None
-        return found[1] if asyncio.get_running_loop().time() < found[0] + KNOWN_S else None
+        return found[1] if time.monotonic() < found[0] + KNOWN_S else None
 
     def forget(self, ledger_id: int, credential_id: str) -> None:
         """Look a credential up anew before it is taken again: it was changed, or ended, here."""
@@ -141,7 +142,7 @@ class KeyRing:
         Raises:
             Problem: not a valid key.
         """
-        now_s, forgotten = asyncio.get_running_loop().time(), self._forgotten
+        now_s, forgotten = time.monotonic(), self._forgotten
         caller = await self._authenticate(authorization)
         # What is bound is never remembered as valid by itself: its certificate is always compared.
         is_bound = caller.credential.certificate_sha256 is not None

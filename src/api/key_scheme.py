@@ -1,5 +1,7 @@
 """API keys as a scheme: what is known of a key is remembered for a moment."""
 
+from concurrent.futures import Future
+
 from api import api_keys, clock
 from api.api_keys import ApiKey
 from api.callers import Credential
@@ -56,6 +58,6 @@ class KeyScheme:
         """Look a key up anew before it is taken again: it was ended here."""
         self._keys.forget((ledger_id, key_id))
 
-    async def _ask(self, name: tuple[int, str]) -> ApiKey | None:
-        """Look the key of that id up."""
-        return await self._reads.ask(lambda connection: api_keys.find(connection, *name))
+    def _ask(self, name: tuple[int, str]) -> Future[ApiKey | None]:
+        """Begin to look the key of that id up."""
+        return self._reads.begin(lambda connection: api_keys.find(connection, *name))

@@ -8,7 +8,7 @@ that its thread keeps: a pool and a look whether the connection still lives cost
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import psycopg
@@ -46,6 +46,10 @@ class Reads:
         It is asked again on a new connection where the one that its thread kept was lost.
         """
         return await self.off_loop(lambda: self._ask(query))
+
+    def begin(self, query: Callable[[Connection], _T]) -> "Future[_T]":
+        """As ``ask``, for who does not wait for it on the loop."""
+        return self._threads.submit(self._ask, query)
 
     async def off_loop(self, work: Callable[[], _T]) -> _T:
         """What ``work`` returns, computed off the event loop."""

@@ -1,12 +1,19 @@
 """What was looked up a moment ago: asked once for all who wait, and again before it is forgotten.
 
-Each step of a look-up waits for a turn of the event loop, which takes a tenth of a second where the
-server is overloaded. So what is in use is looked up again while it still counts, and nobody waits.
+Each step of a look-up on the event loop waits for a turn of it, which takes a tenth of a second and
+more where the server is overloaded. So what is in use is looked up again while it still counts, and
+the thread that finds it keeps it: nobody waits, and it takes no turn.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _Name = TypeVar("_Name")
 _Value = TypeVar("_Value")
@@ -18,60 +25,61 @@ RENEWED_S = 0.25
 
 
 class Remembered(Generic[_Name, _Value]):
-    """Values by name; used by the event loop alone."""
+    """Values by name; used by the event loop, and by the threads that look up."""
 
-    def __init__(self, ask: Callable[[_Name], Awaitable[_Value]], most: int) -> None:
-        """Know nothing yet; beyond ``most`` all is forgotten at once: memory is bounded."""
+    def __init__(
+        self,
+        ask: Callable[[_Name], "Future[_Value]"],
+        most: int,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Know nothing yet; ``ask`` has a thread begin to look up.
+
+        Beyond ``most`` all is forgotten at once: memory is bounded.
+        """
         self._ask = ask
         self._most = most
+        self._now_s = now_s
         # Until when, and the value.
         self._known: dict[_Name, tuple[float, _Value]] = {}
-        self._asking: dict[_Name, asyncio.Task[_Value]] = {}
+        self._asking: dict[_Name, Future[_Value]] = {}
+        # What is found must not be kept after it was forgotten.
+        self._keeping = threading.Lock()
 
     async def value(self, name: _Name) -> _Value:
         """The value, as it was at most ``REMEMBERED_S`` ago; raises what the look-up raises."""
-        loop = asyncio.get_running_loop()
         known = self._known.get(name)
-        left_s = 0.0 if known is None else known[0] - loop.time()
+        left_s = 0.0 if known is None else known[0] - self._now_s()
         if known is None or left_s <= 0:
             # A look-up that is under way tells what was so when it began, or later.
-            return await asyncio.shield(self._begun(loop, name))
+            return await asyncio.shield(asyncio.wrap_future(self._begun(name)))
         if left_s < REMEMBERED_S - RENEWED_S:
-            self._begun(loop, name)
+            self._begun(name)
         return known[1]
 
     def forget(self, name: _Name) -> None:
         """Look up anew before it is used again: it was changed here."""
-        self._known.pop(name, None)
-        self._asking.pop(name, None)
+        with self._keeping:
+            self._known.pop(name, None)
+            self._asking.pop(name, None)
 
-    def _begun(self, loop: asyncio.AbstractEventLoop, name: _Name) -> "asyncio.Task[_Value]":
+    def _begun(self, name: _Name) -> "Future[_Value]":
         """The one look-up that is under way."""
-        task = self._asking.get(name)
-        if task is None or task.get_loop() is not loop:  # That loop may have ended meanwhile.
-            task = loop.create_task(self._look_up(name))
-            task.add_done_callback(_ended)
-            self._asking[name] = task
-        return task
+        asking = self._asking.get(name)
+        if asking is None:
+            until_s = self._now_s() + REMEMBERED_S
+            asking = self._asking[name] = self._ask(name)
+            asking.add_done_callback(partial(self._keep, name, until_s))
+        return asking
 
-    async def _look_up(self, name: _Name) -> _Value:
-        """Ask, and remember."""
-        asked_at = asyncio.get_running_loop().time()
-        try:
-            value = await self._ask(name)
-        finally:
-            # Where it was forgotten meanwhile, another look-up counts.
-            is_in_force = self._asking.get(name) is asyncio.current_task()
-            if is_in_force:
-                del self._asking[name]
-        if is_in_force:
+    def _keep(self, name: _Name, until_s: float, asked: "Future[_Value]") -> None:
+        """Remember what was found; who waits is told of a failure, else the next asks anew."""
+        with self._keeping:
+            if self._asking.get(name) is not asked:
+                return  # It was forgotten meanwhile: another look-up counts.
+            del self._asking[name]
+            if asked.cancelled() or asked.exception() is not None:
+                return
             if len(self._known) >= self._most and name not in self._known:
                 self._known.clear()
-            self._known[name] = (asked_at + REMEMBERED_S, value)
-        return value
-
-
-def _ended(task: "asyncio.Task[_Value]") -> None:
-    """Whoever waits is told of a failure; where nobody does, the next will ask anew."""
-    if not task.cancelled():
-        task.exception()
+            self._known[name] = (until_s, asked.result())

@@ -5,6 +5,7 @@ of it. What a ledger defines goes before the default role of the same name.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from types import MappingProxyType
 
 import msgspec
@@ -59,9 +60,9 @@ class RoleBook:
         self._roles.forget(ledger_id)
         return await self.roles(ledger_id)
 
-    async def _ask(self, ledger_id: int) -> Roles:
-        """Look a ledger's roles up."""
-        return await self._reads.ask(lambda connection: read(connection, ledger_id))
+    def _ask(self, ledger_id: int) -> Future[Roles]:
+        """Begin to look a ledger's roles up."""
+        return self._reads.begin(lambda connection: read(connection, ledger_id))
 
 
 def read(connection: Connection, ledger_id: int) -> Roles:

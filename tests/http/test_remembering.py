@@ -1,7 +1,9 @@
 """What was looked up a moment ago: how old it may be, who asks, and what a change does to it."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 
 import pytest
 
@@ -10,42 +12,45 @@ from api.remembering import REMEMBERED_S, RENEWED_S, Remembered
 MOST = 3
 
 
-class _Loop(asyncio.SelectorEventLoop):
-    """An event loop whose time a test moves on."""
-
-    ahead_s = 0.0
-
-    def time(self) -> float:
-        """The time, and what the test added."""
-        return super().time() + self.ahead_s
-
-
 class _World:
     """Values that change, and how often each was asked for."""
 
-    def __init__(self, loop: _Loop) -> None:
+    def __init__(self) -> None:
         """Every value is its name, until it is set."""
-        self.loop = loop
+        self.ahead_s = 0.0
         self.values: dict[str, str] = {}
         self.asked: list[str] = []
         self.failing = False
-        # What holds look-ups back that have read their value already.
-        self.held: asyncio.Event | None = None
-        self.remembered = Remembered(self._ask, MOST)
+        self.is_slow = False
+        # Look-ups that have read their value already, and do not tell it yet.
+        self.held: list[tuple[Future[str], str]] = []
+        self.remembered = Remembered(self._ask, MOST, self._now_s)
 
-    async def _ask(self, name: str) -> str:
+    def _now_s(self) -> float:
+        """The time, and what the test added."""
+        return time.monotonic() + self.ahead_s
+
+    def _ask(self, name: str) -> "Future[str]":
         """Look up."""
         self.asked.append(name)
-        value = self.values.get(name, name)
-        if self.held is not None:
-            await self.held.wait()
+        asked: Future[str] = Future()
         if self.failing:
-            raise LookupError(name)
-        return value
+            asked.set_exception(LookupError(name))
+        elif self.is_slow:
+            self.held.append((asked, self.values.get(name, name)))
+        else:
+            asked.set_result(self.values.get(name, name))
+        return asked
+
+    def tell(self) -> None:
+        """End the look-ups that are held."""
+        for asked, value in self.held:
+            asked.set_result(value)
+        self.held.clear()
 
     async def later(self, seconds: float) -> None:
         """Let time pass, and whatever began meanwhile end."""
-        self.loop.ahead_s += seconds
+        self.ahead_s += seconds
         for _ in range(10):
             await asyncio.sleep(0)
 
@@ -53,12 +58,14 @@ class _World:
 def _in_a_world(test: Callable[[_World], Awaitable[None]]) -> None:
     """Run a test."""
     complaints: list[str] = []
-    loop = _Loop()
-    loop.set_exception_handler(lambda _, about: complaints.append(str(about["message"])))
-    try:
-        loop.run_until_complete(test(_World(loop)))
-    finally:
-        loop.close()
+
+    async def run() -> None:
+        """Hear what the loop complains of."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, about: complaints.append(str(about["message"])))
+        await test(_World())
+
+    asyncio.run(run())
     assert complaints == []
 
 
@@ -74,9 +81,11 @@ def test_what_is_in_use_is_looked_up_again_while_it_still_counts() -> None:
         assert world.asked == ["a"]
         await world.later(RENEWED_S)
         # The one that begins the next look-up does not wait for it, and those beside it begin none.
+        world.is_slow = True
         assert [await world.remembered.value("a") for _ in range(3)] == ["a"] * 3
-        await world.later(0)
         assert world.asked == ["a", "a"]
+        # It takes no turn of the loop.
+        world.tell()
         assert await world.remembered.value("a") == "new"
 
     _in_a_world(use)
@@ -101,14 +110,14 @@ def test_a_change_here_counts_at_once() -> None:
 
     async def use(world: _World) -> None:
         """Change it while it is being looked up."""
-        world.held = asyncio.Event()
+        world.is_slow = True
         waiting = asyncio.ensure_future(world.remembered.value("a"))
         await world.later(0)
-        held, world.held = world.held, None
+        world.is_slow = False
         world.values["a"] = "new"
         world.remembered.forget("a")
         assert await world.remembered.value("a") == "new"
-        held.set()
+        world.tell()
         assert await waiting == "a"
         assert await world.remembered.value("a") == "new"
 
