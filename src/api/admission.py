@@ -118,10 +118,10 @@ class Rooms:
 def singles(target_s: float) -> Size:
     """Commands that come a few at a time: people, cards and programs wait for each.
 
-    1,000 always have room: a quarter of a second of a processor at most. With fewer the writer
-    would wait while answers and the next requests are on their way, and answer ever less.
+    1,500 always have room: half a second of a slow processor. With fewer the writer would wait
+    while answers and the next requests are on their way, and answer ever less.
     """
-    return Size(rate_per_s=4_000, target_s=target_s, least=1_000, most=50_000)
+    return Size(rate_per_s=4_000, target_s=target_s, least=1_500, most=50_000)
 
 
 def batches(target_s: float) -> Size:
@@ -130,8 +130,8 @@ def batches(target_s: float) -> Size:
 
 
 def reads(target_s: float) -> Size:
-    """Reads that are answered together."""
-    return Size(rate_per_s=4_000, target_s=target_s, least=400, most=10_000)
+    """Reads that are answered together: each costs less than a command does."""
+    return Size(rate_per_s=4_000, target_s=target_s, least=1_000, most=10_000)
 
 
 def views(target_s: float) -> Size:

@@ -22,6 +22,7 @@ from api.intake import QUEUE_S
 from api.problems import Problem
 from api.reads import LOST
 from api.settings import Recording
+from api.telling import Telling
 from ledger_core.access_log import NewAccess
 from ledger_core.accounts import AccountStatus, AccountType, Block, Holder
 from ledger_core.journal import Side
@@ -32,6 +33,8 @@ from projections.present_balances import present_balances
 
 # As many as one statement reads in a few milliseconds.
 GROUP_MAX = 500
+_TOLD_AT_ONCE = 50
+"""In a turn of the loop (``api.telling``)."""
 # As the writer waits for its callers (``ledger_core.writer``).
 GATHER_S = 0.002
 
@@ -95,6 +98,9 @@ class _Asked(msgspec.Struct, frozen=True):
     among: int
 
 
+_Told = tuple[_Asked, Found]
+
+
 class BalanceReads:
     """Answers whoever asks for a balance as it stands now; used by one event loop."""
 
@@ -119,6 +125,7 @@ class BalanceReads:
         self._now = now
         self._connection: Connection | None = None
         self._waiting: list[_Asked] = []
+        self._telling: Telling[_Told] | None = None
         self._is_serving = False
         self._next: asyncio.Handle | None = None
         self._is_soon = False
@@ -200,15 +207,21 @@ class BalanceReads:
         self._answered = len(group)
         self._is_serving = False
         loop = asyncio.get_running_loop()
-        self.room.end(len(group))
-        if failure is None:
-            self.room.learn(group[-1].among, time.monotonic() - group[-1].begun_at_s)
         if self._waiting:
             self._begin_soon()
         if self._late is None and self._recorder.puts_off:
             self._late = loop.call_later(PUT_OFF_S, self._catch_up)
-        for asked in group:
-            loop.call_soon(asked.tell, failure or texts.get(asked.place))
+        if self._telling is None or self._telling.loop is not loop:
+            self._telling = Telling(loop, self._tell_one, _TOLD_AT_ONCE)
+        self._telling.put(*[(asked, failure or texts.get(asked.place)) for asked in group])
+
+    def _tell_one(self, told: "_Told") -> None:
+        """Tell one who waits."""
+        asked, found = told
+        self.room.end(1)
+        if not isinstance(found, BaseException):
+            self.room.learn(asked.among, time.monotonic() - asked.begun_at_s)
+        asked.tell(found)
 
     def _catch_up(self) -> None:
         """Have recorded what was put off."""

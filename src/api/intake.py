@@ -7,13 +7,11 @@ in time is refused here, before anything waits for it (``api.admission``).
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping
-
-import structlog
 
 from api import admission
 from api.admission import Room, Rooms
+from api.telling import Telling
 from ledger_core.errors import LedgerBusy
 from ledger_core.ledger import Outcome, Submission
 from ledger_core.writer import Item
@@ -25,10 +23,8 @@ QUEUE_S = 0.25
 """How long a command waits for its answer, as far as is in the hands of this server."""
 BATCH_FROM = 101
 """Of so many commands on, a submission is a batch: who sends it expects to wait."""
-# An answer takes some 50 µs of the loop; others are not to wait for a thousand of them.
 _TOLD_AT_ONCE = 100
-
-_log = structlog.get_logger("ledger.intake")
+"""In a turn of the loop (``api.telling``); fewer would cost more turns, more make them longer."""
 
 
 class Intake:
@@ -52,7 +48,7 @@ class Intake:
         # Ledgers that take no commands now, and why.
         self._closed: dict[int, str] = {}
         self._waiting: dict[int, list[Item]] = {}
-        self._returns: _Returns | None = None
+        self._telling: Telling[_Answered] | None = None
 
     def close(self, ledger_id: int, reason: str) -> None:
         """Take no commands of the ledger until it is opened again."""
@@ -92,10 +88,10 @@ class Intake:
         """
         if self._closed and ledger_id in self._closed:
             raise LedgerBusy(reason=self._closed[ledger_id])
-        returns = self._returns
-        if returns is None or not returns.loop.is_running():
+        telling = self._telling
+        if telling is None or not telling.loop.is_running():
             loop = asyncio.get_running_loop()
-            returns = self._returns = _Returns(loop, self._observe)
+            telling = self._telling = Telling(loop, self._tell, _TOLD_AT_ONCE)
             self._waiting = {}
             self.singles, self.batches = self.singles.emptied(), self.batches.emptied()
         size = len(submission.commands) or 1
@@ -104,9 +100,9 @@ class Intake:
         waiting = self._waiting.get(ledger_id)
         if waiting is None:
             if not self._waiting:
-                returns.loop.call_soon(self._hand_over)
+                telling.loop.call_soon(self._hand_over)
             waiting = self._waiting[ledger_id] = []
-        waiting.append((submission, _Reply(returns, then, room, size, among)))
+        waiting.append((submission, _Reply(telling, then, room, size, among)))
 
     def _hand_over(self) -> None:
         """Give the writers what arrived in this turn."""
@@ -118,65 +114,33 @@ class Intake:
                 for _, reply in items:
                     reply.set_exception(error)
 
-
-class _Returns:
-    """What the writers answered and the loop has not been told yet."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, observe: Callable[[float], None]) -> None:
-        """Nothing yet."""
-        self.loop = loop
-        self._observe = observe
-        self._told: deque[tuple[_Reply, Result]] = deque()
-        self._is_called = False
-
-    def put(self, reply: "_Reply", result: Result) -> None:
-        """Have the loop told, from any thread."""
-        self._told.append((reply, result))
-        if not self._is_called:
-            self._is_called = True
-            try:
-                self.loop.call_soon_threadsafe(self._tell)
-            except RuntimeError:  # The loop has ended: nobody waits any more.
-                self._told.clear()
-
-    def _tell(self) -> None:
+    def _tell(self, answered: "_Answered") -> None:
         """Tell whoever waits."""
-        # Before the first is taken: what comes later calls again.
-        self._is_called = False
-        now_s = self.loop.time()
-        last: _Reply | None = None
-        for _ in range(_TOLD_AT_ONCE):
-            if not self._told:
-                break
-            reply, result = self._told.popleft()
-            reply.room.end(reply.size)
-            if not isinstance(result, BaseException):
-                last = reply
-                self._observe(now_s - reply.submitted_at_s)
-            try:
-                reply.then(result)
-            except Exception as error:  # noqa: BLE001 - the others must hear all the same
-                _log.error("failure", error_type=type(error).__name__)
-        if self._told and not self._is_called:
-            self._is_called = True
-            self.loop.call_soon(self._tell)
-        elif last is not None:  # By then all were answered that were under way when it came.
-            last.room.learn(last.among, now_s - last.submitted_at_s)
+        reply, result = answered
+        reply.room.end(reply.size)
+        if not isinstance(result, BaseException):
+            seconds = reply.telling.loop.time() - reply.submitted_at_s
+            self._observe(seconds)
+            if reply.telling.is_done:  # All were answered that were under way when it came.
+                reply.room.learn(reply.among, seconds)
+        reply.then(result)
 
 
 class _Reply:
     """Takes the outcomes in the writer's thread."""
 
-    __slots__ = ("_returns", "among", "room", "size", "submitted_at_s", "then")
+    __slots__ = ("among", "room", "size", "submitted_at_s", "telling", "then")
 
-    def __init__(self, returns: _Returns, then: Then, room: Room, size: int, among: int) -> None:
+    def __init__(
+        self, telling: "Telling[_Answered]", then: Then, room: Room, size: int, among: int
+    ) -> None:
         """Remember when it began, and among how many commands under way."""
-        self._returns = returns
+        self.telling = telling
         self.then = then
         self.room = room
         self.size = size
         self.among = among
-        self.submitted_at_s = returns.loop.time()
+        self.submitted_at_s = telling.loop.time()
 
     def set_running_or_notify_cancel(self) -> bool:
         """Nobody gives up: a caller who goes away must not cancel what was asked for."""
@@ -184,8 +148,11 @@ class _Reply:
 
     def set_result(self, result: list[Outcome], /) -> None:
         """Pass the outcomes on."""
-        self._returns.put(self, result)
+        self.telling.put((self, result))
 
     def set_exception(self, exception: BaseException, /) -> None:
         """Pass the failure on."""
-        self._returns.put(self, exception)
+        self.telling.put((self, exception))
+
+
+_Answered = tuple[_Reply, Result]
