@@ -48,7 +48,7 @@ class Reads:
         return await self.off_loop(lambda: self._ask(query))
 
     def begin(self, query: Callable[[Connection], _T]) -> "Future[_T]":
-        """As ``ask``, for who does not wait for it on the loop."""
+        """As ``ask``, for who does not wait for it on the loop; it does not count as under way."""
         return self._threads.submit(self._ask, query)
 
     async def off_loop(self, work: Callable[[], _T]) -> _T:

@@ -246,18 +246,52 @@ def test_no_client_is_refused_while_a_certificate_is_renewed(
         watch.stop()
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_clients_certificate_is_asked_for_after_a_renewal_too(
+    authority: Authority, tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    """Of our authority, as before: what was renewed is the server's certificate alone."""
+    first, renewed = authority.issue("127.0.0.1"), authority.issue("renewed")
+    ours = authority.issue("client")
+    stranger = Authority(tmp_path / "strangers").issue("client")
+    given = _settings(first, client_ca=authority.file)
+    context = tls_settings.context(given)
+    watch = TlsWatch(given, context, interval_s=0.01)
+    try:
+        first.file.write_bytes(renewed.file.read_bytes())
+        first.key_file.write_bytes(renewed.key_file.read_bytes())
+        _until(lambda: _shown(context, version, ours)[0] == renewed.sha256)
+        assert _shown(context, version, ours) == (renewed.sha256, ours.sha256)
+        for shown in (stranger, None):
+            with pytest.raises(ssl.SSLError):
+                _shown(context, version, shown)
+    finally:
+        watch.stop()
+
+
 def _leaf(context: ssl.SSLContext) -> bytes:
     """The hash of the certificate that a context shows, whoever it is of."""
+    return _shown(context, ssl.TLSVersion.TLSv1_3, None)[0]
+
+
+def _shown(
+    context: ssl.SSLContext, version: ssl.TLSVersion, shown: Issued | None
+) -> tuple[bytes, bytes]:
+    """The hashes of the certificates that server and client show each other."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client_context.check_hostname, client_context.verify_mode = False, ssl.CERT_NONE
+    client_context.maximum_version = version
+    if shown is not None:
+        client_context.load_cert_chain(shown.file, shown.key_file)
     client = client_context.wrap_bio(incoming, outgoing)
     server = context.wrap_bio(outgoing, incoming, server_side=True)
     for _ in range(4):
         for side in (client, server):
             with suppress(ssl.SSLWantReadError):
                 side.do_handshake()
-    return hashlib.sha256(client.getpeercert(binary_form=True) or b"").digest()
+    found = [side.getpeercert(binary_form=True) or b"" for side in (client, server)]
+    return hashlib.sha256(found[0]).digest(), hashlib.sha256(found[1]).digest()
 
 
 def test_the_settings_of_tls_are_checked_at_the_start(
