@@ -73,6 +73,11 @@ def _begin(data_dir: Path) -> None:
     _wait_until_ready(port, process, printed)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0, printed.read_text()
+    _stop_postgres(environment)
+
+
+def _stop_postgres(environment: dict[str, str]) -> None:
+    """Stop the embedded PostgreSQL, if it runs."""
     stopped = [sys.executable, "-m", "api.cli", "stop"]
     subprocess.run(stopped, env=environment, check=True, capture_output=True)
 
@@ -80,15 +85,20 @@ def _begin(data_dir: Path) -> None:
 @pytest.fixture
 def environment(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, str]:
-    """The environment of somebody who begins, or for pages that begin later, has begun."""
+) -> Iterator[dict[str, str]]:
+    """The environment of somebody who begins, or for pages that begin later, has begun.
+
+    PostgreSQL, which a server leaves running, is stopped in the end.
+    """
     data_dir = tmp_path_factory.mktemp("readme")
     page = getattr(request.node, "callspec", None)
     if page is not None and page.params.get("page", FIRST) != FIRST:
         begun: Path = request.getfixturevalue("begun")
         # As it is, owners included: PostgreSQL's files are not root's.
         subprocess.run(["cp", "-a", f"{begun}/.", str(data_dir)], check=True)
-    return _environment(data_dir)
+    found = _environment(data_dir)
+    yield found
+    _stop_postgres(found)
 
 
 @pytest.fixture
