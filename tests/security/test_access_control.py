@@ -98,6 +98,7 @@ def test_a_retired_role_counts_in_no_approval(house: Bank) -> None:
     house.post("/v1/approvals", {**request, "request_id": "q"}, role="teller")
     house.post("/v1/roles/ops/retire", {})
     house.catch_up()
+    time.sleep(IN_FORCE_S + 0.05)
     house.keys["two"] = two
     assert house.post("/v1/approvals/q/approve", {}, role="two").status_code == 403
 
