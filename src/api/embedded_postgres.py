@@ -363,7 +363,8 @@ def _bring_up(data_dir: Path, settings: Mapping[str, str]) -> Cluster:
                 if attempts > START_ATTEMPTS_MAX:
                     raise _not_started(data_dir)
                 cluster = _start(cluster, settings, lock.fileno())
-        if _answers(cluster):
+        # In this order: a server that cannot have its port ends, and says so first.
+        if _answers(cluster) and _listens(cluster):
             return cluster
         if time.monotonic() > deadline:
             msg = f"PostgreSQL is still not ready after {START_TIMEOUT_S} s; see its log "
@@ -431,12 +432,11 @@ def _shared_buffers_mib() -> int:
 
 def _start(cluster: Cluster, settings: Mapping[str, str], lock: int) -> Cluster:
     """Launch the server in a session of its own; it inherits ``lock``. Does not wait for it."""
-    folder = cluster.data_dir / _DATA_FOLDER
     if not _is_free(cluster.port):
         cluster = replace(cluster, port=_free_port())
         _save(cluster)
     # The lock is ours, so nobody serves this folder: a file that claims otherwise is stale.
-    (folder / "postmaster.pid").unlink(missing_ok=True)
+    _pid_file(cluster.data_dir).unlink(missing_ok=True)
     log = cluster.data_dir / _LOG_FILE
     if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
         log.replace(log.with_suffix(".old.log"))
@@ -448,7 +448,7 @@ def _start(cluster: Cluster, settings: Mapping[str, str], lock: int) -> Cluster:
     }
     arguments = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
     with os.fdopen(_open_private(log, os.O_WRONLY | os.O_APPEND), "ab") as output:
-        Server.of(cluster.data_dir, folder).run(
+        Server.of(cluster.data_dir, cluster.data_dir / _DATA_FOLDER).run(
             "pg_ctl",
             "start",
             "--silent",
@@ -493,6 +493,24 @@ def _answers(cluster: Cluster) -> bool:
     return True
 
 
+def _listens(cluster: Cluster) -> bool:
+    """Whether our own server has the port: that of a copy of the folder takes our passwords too.
+
+    It writes the port before it listens there, and that it is ready afterwards; the file goes with
+    it. (PostgreSQL: ``src/include/utils/pidfile.h``.)
+    """
+    try:
+        lines = _pid_file(cluster.data_dir).read_text().splitlines()
+    except FileNotFoundError:
+        return False
+    return lines[3:4] == [str(cluster.port)] and [line.strip() for line in lines[7:8]] == ["ready"]
+
+
+def _pid_file(data_dir: Path) -> Path:
+    """Where the running postmaster says who it is."""
+    return data_dir / _DATA_FOLDER / "postmaster.pid"
+
+
 def _make_roles_and_database(conn: psycopg.Connection, cluster: Cluster) -> None:
     """Make the roles that log in, and the database, which the owner owns; safe to run again."""
     for login, attributes in _ATTRIBUTES.items():
@@ -527,7 +545,7 @@ def _set_password(
 def _signal(data_dir: Path, number: signal.Signals) -> bool:
     """Signal the running postmaster; False if it has not written its process number yet."""
     try:
-        lines = (data_dir / _DATA_FOLDER / "postmaster.pid").read_text().splitlines()
+        lines = _pid_file(data_dir).read_text().splitlines()
         os.kill(int(lines[0]), number)
     except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
         return False

@@ -227,6 +227,33 @@ def test_another_port_is_chosen_when_ours_is_taken(data_dir: Path) -> None:
     assert embedded_postgres.ensure_running(data_dir) == second
 
 
+def test_the_server_of_a_copied_folder_is_never_taken_for_ours(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has our passwords, and our port where it took that after we had found it free."""
+    first = embedded_postgres.ensure_running(data_dir, settings=FAST)
+    embedded_postgres.stop(data_dir)
+    copy = tmp_path / "copy"
+    # Owners included: PostgreSQL's files may not be ours.
+    subprocess.run(["cp", "-a", data_dir, copy], check=True)
+    really_free = embedded_postgres._is_free  # noqa: SLF001 - to be answered for once
+    answers = iter([True])
+    try:
+        others = embedded_postgres.ensure_running(copy, settings=FAST)
+        assert others.port == first.port
+        monkeypatch.setattr(
+            embedded_postgres, "_is_free", lambda port: next(answers, False) or really_free(port)
+        )
+        second = embedded_postgres.ensure_running(data_dir, settings=FAST)
+        assert second.port != first.port
+        with psycopg.connect(second.url(), autocommit=True) as ours:
+            ours.execute("CREATE TEMPORARY TABLE only_here ()")
+            seen = "SELECT count(*) FROM pg_class WHERE relname = 'only_here'"
+            assert (_one(second.url(), seen), _one(others.url(), seen)) == (1, 0)
+    finally:
+        embedded_postgres.stop(copy, mode="immediate")
+
+
 def test_an_interrupted_first_use_is_begun_anew(data_dir: Path) -> None:
     """What a killed initdb left behind is thrown away: it never held anything."""
     (data_dir / "postgresql.partial").mkdir(parents=True)
