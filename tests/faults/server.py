@@ -25,7 +25,8 @@ class Server:
         self.number = number
         self.port = free_port()
         self.log = folder / f"server-{number}.log"
-        self._command = [sys.executable, "-m", "tests.faults.launch", "--clock", str(clock)]
+        self._clock = ["--clock", str(clock)]
+        self._command = [sys.executable, "-m", "tests.faults.launch", *self._clock]
         if bug is not None:
             self._command += ["--bug", bug]
         self._command += ["serve", "--port", str(self.port)]
@@ -153,8 +154,8 @@ class Server:
         return re.sub(r"//[^@/\s]*@", "//…@", text)
 
     def _is_ours(self, pid: int) -> bool:
-        """Whether a process is still the one that was seen: its number may be another's by now."""
-        return "tests.faults.launch" in processes.command_line(pid)
+        """Whether a process is still one of ours: its number may be another campaign's by now."""
+        return " ".join(self._clock) in processes.command_line(pid)
 
 
 def free_port() -> int:
