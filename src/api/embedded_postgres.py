@@ -363,8 +363,8 @@ def _bring_up(data_dir: Path, settings: Mapping[str, str]) -> Cluster:
                 if attempts > START_ATTEMPTS_MAX:
                     raise _not_started(data_dir)
                 cluster = _start(cluster, settings, lock.fileno())
-        # In this order: a server that cannot have its port ends, and says so first.
-        if _answers(cluster) and _listens(cluster):
+        # Nobody else's server is asked anything.
+        if _listens(cluster) and _answers(cluster):
             return cluster
         if time.monotonic() > deadline:
             msg = f"PostgreSQL is still not ready after {START_TIMEOUT_S} s; see its log "
