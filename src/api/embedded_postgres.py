@@ -9,6 +9,8 @@ How the rules of this module are kept:
 * *Who is alive?* The server inherits an open lock file (``server.lock``); the system frees the lock
   when the last of its processes is gone. So a stale ``postmaster.pid``, or a process number used
   again, cannot mislead us.
+* *Is it ours?* A copy of the folder has our passwords, and may get our port first. We ask at the
+  port only once our own server says that it listens there: ``_listens``.
 * *Who wants it to run?* ``stop`` leaves a mark (``stopped``) that ``ensure_running`` removes, so
   ``restart_if_died`` knows a server that was stopped on purpose from one that died.
 * *Root.* PostgreSQL refuses to run as root, so root starts it as ``nobody`` (or as the owner the
@@ -496,8 +498,9 @@ def _answers(cluster: Cluster) -> bool:
 def _listens(cluster: Cluster) -> bool:
     """Whether our own server has the port: that of a copy of the folder takes our passwords too.
 
-    It writes the port before it listens there, and that it is ready afterwards; the file goes with
-    it. (PostgreSQL: ``src/include/utils/pidfile.h``.)
+    It writes that it is ready once it listens there. One that cannot have the port takes the file
+    away as it ends; what a killed one leaves behind, the next start removes. (The lines of the
+    file: PostgreSQL's ``src/include/utils/pidfile.h``.)
     """
     try:
         lines = _pid_file(cluster.data_dir).read_text().splitlines()
