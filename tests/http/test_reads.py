@@ -1,6 +1,7 @@
 """Questions asked of the driver: one read-only transaction each, on a connection that is kept."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -50,8 +51,7 @@ def test_a_connection_that_was_lost_is_made_anew(bank: Bank, superuser_url: str)
         asked.append(backend)
         return backend
 
-    # One more than there are threads: one of them is asked twice.
-    found = _asked(bank, *[question] * (READ_THREADS + 2))
+    found = _asked(bank, *[question] * 4)
     assert found == asked
     assert len(lost) == 1
     assert asked.count(lost[0]) == 1
@@ -88,10 +88,52 @@ def test_what_fails_otherwise_fails_once(bank: Bank) -> None:
         connection.execute("SELECT 1 / 0")
         return asked[-1]
 
-    failures = _asked(bank, *[question] * (READ_THREADS + 1))
+    failures = _asked(bank, *[question] * 3)
     assert {type(failure) for failure in failures} == {errors.DivisionByZero}
     assert len(asked) == len(failures)
-    assert len(set(asked)) <= READ_THREADS
+    assert len(set(asked)) == 1
+
+
+@pytest.mark.parametrize("at_once", [1, 3, READ_THREADS])
+def test_what_a_crowded_moment_opened_is_closed_when_nobody_needs_it(
+    bank: Bank, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who ask at once have a connection each; who asks alone later has the last used."""
+    opened: list[Connection] = []
+
+    def connect() -> Connection:
+        """Remember what was opened."""
+        opened.append(bank.runtime.connect("ledger_reader"))
+        return opened[-1]
+
+    async def crowd(reads: Reads) -> list[int]:
+        """Ask so many at once that none can be answered before all are being asked."""
+        all_asked = threading.Barrier(at_once, timeout=60)
+
+        def question(connection: Connection) -> int:
+            """Who answers, once all were asked."""
+            all_asked.wait()
+            return _backend(connection)
+
+        return await asyncio.gather(*[reads.ask(question) for _ in range(at_once)])
+
+    async def ask() -> None:
+        reads = Reads(bank.runtime.engine, connect)
+        crowded = await crowd(reads)
+        assert len(set(crowded)) == at_once
+        assert set(await crowd(reads)) == set(crowded)
+        assert not any(connection.closed for connection in opened)
+        alone = [await reads.ask(_backend) for _ in range(3)]
+        assert len(set(alone)) == 1
+        assert not any(connection.closed for connection in opened)
+        monkeypatch.setattr("api.reads.IDLE_S", 0.0)
+        assert await reads.ask(_backend) == alone[0]
+        assert [_backend(found) for found in opened if not found.closed] == alone[:1]
+        assert len(set(await crowd(reads))) == at_once
+        reads.close()
+        assert all(connection.closed for connection in opened)
+
+    asyncio.run(ask())
 
 
 def test_a_question_sees_one_moment_and_changes_nothing(bank: Bank) -> None:
