@@ -6,6 +6,7 @@ a change helped. A backend of PostgreSQL is known by the role that it acts as.
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -68,6 +69,9 @@ def resident_mib(pid: int) -> float:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
-    found = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in found.read_text().split()] if found.exists() else []
+    """The processes that a process has started, whichever of its threads did."""
+    found: list[int] = []
+    for of_thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # A thread may end meanwhile.
+            found += [int(child) for child in of_thread.read_text().split()]
+    return sorted(found)

@@ -48,6 +48,16 @@ def standing_of(connection: Connection, ledger_id: int) -> Standing | None:
     )
 
 
+def lines_slot(connection: Connection, ledger_id: int, position: int) -> int | None:
+    """The slot in which the statements live; ``None`` while they are not at a position."""
+    row = connection.execute(
+        "SELECT slot FROM views.projections"
+        " WHERE ledger_id = %s AND name = 'statements' AND live AND position >= %s",
+        (ledger_id, position),
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
 def head_of(connection: Connection, ledger_id: int) -> tuple[int, datetime | None, bytes]:
     """The head's position, time (``None``: none that can be used) and frontier, as stored.
 

@@ -6,6 +6,9 @@ The work of ``verification`` in small steps, so that it can go on beside the led
   transaction of its own; the caller may pause in between. Rows are compared by sums (``row_sums``).
 - What changes (accounts, customers, flags, whatever is kept by id) is compared row by row in one
   short snapshot, in which all projections stand at one position: the position that is verified.
+- What can still change is remembered, and what the fold needs. Holds that are over are added up
+  (``closed_holds``); movements that a risk rule looks back on are read back from the statements,
+  which are held against the log themselves.
 - What was folded is kept. The next audit goes on from there: it reads the events that came since,
   and the lines of the accounts they touched, and again compares every row that can change.
 - Tiles are compared with the log's leaf hashes, page by page, too (``tile_walking``).
@@ -20,27 +23,45 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 import msgspec
+import psycopg
 
 from ledger_core import merkle
 from ledger_core.customers import CustomerErased
 from ledger_core.log import Connection
 from projections import verification
-from projections.audit_reads import Standing, head_of, pages_between, rows_of, standing_of
+from projections.audit_reads import (
+    Standing,
+    head_of,
+    lines_slot,
+    pages_between,
+    rows_of,
+    standing_of,
+)
+from projections.closed_holds import ClosedHolds
 from projections.comparing import compare_table
 from projections.customer_360 import Profile
 from projections.findings import Finding, Findings
 from projections.folding import Batch
-from projections.paging import begin_snapshot
+from projections.kept import kept
+from projections.memory import Memory
+from projections.paging import Columns, begin_snapshot
 from projections.refolding import Refold
+from projections.risk_rules import DEFAULT_RULES
 from projections.row_sums import TABLES, Expected, SlotMoved, Sums, Walker, positions_of
 from projections.sealing import Checking, Order, tag_texts
 from projections.tile_walking import TileWalk
-from projections.truth import held_line_texts, identity_texts, line_texts
+from projections.truth import Truth, held_line_texts, identity_texts, line_texts
+from projections.verification import Verdict
+from projections.writing import ReadingLane, Slot
 
 DELTA_EVENTS_MAX = 10_000
 """So many events are folded within the snapshot, at most: a quarter of a second."""
 TAIL_EVENTS_MAX = 50_000
 """The projections are waited for while they are further behind than this."""
+
+_ONCE_DAMAGED = (
+    Finding(kind="rows", message="rows of statement_lines could not be read; not any more"),
+)
 
 Kind = Literal["full", "continued"]
 Step = Literal["worked", "waiting"]
@@ -70,6 +91,10 @@ class Audited(msgspec.Struct, frozen=True):
         return self.findings_count == 0
 
 
+class DamagedLinesError(Exception):
+    """Statement lines hold what no line can; what was to be read back from them is not there."""
+
+
 class KeyCheck(Protocol):
     """Says which keys of persons are not as they should be, in the snapshot of a connection."""
 
@@ -97,7 +122,7 @@ class Auditor:
 
     @property
     def weight(self) -> int:
-        """How many things are remembered, of some 0.7 kB each."""
+        """How many things are remembered, of some 0.7 kB each; holds that are over are not."""
         truth = self._refold.truth
         memory = truth.memory
         known = len(memory.accounts) + len(memory.states) + len(truth.profiles)
@@ -111,7 +136,9 @@ class Auditor:
     def forget(self) -> None:
         """Know nothing: the next audit is a full one."""
         self._findings = Findings()
-        self._refold = Refold(self._findings)
+        memory = Memory(is_complete=False, rules=dict(DEFAULT_RULES))
+        self._refold = Refold(self._findings, Truth(memory))
+        self._closed = ClosedHolds(self._new_key())
         self._checking = Checking(Order(self.ledger_id, 0, None), None)
         self._tiles = TileWalk(self.ledger_id, self._findings)
         self._times: dict[int, datetime | None] = {0: None}
@@ -149,6 +176,9 @@ class Auditor:
             is_done = not result.findings_count
             self._is_begun = is_done
             yield result
+        except DamagedLinesError:
+            verdict = verification.verify_as_it_stands(connection, self.ledger_id)
+            yield _audited(verdict, kind, _ONCE_DAMAGED)
         finally:
             if not is_done:
                 self.forget()
@@ -163,27 +193,26 @@ class Auditor:
         """
         self.forget()
         verdict = verification.verify_as_it_stands(connection, self.ledger_id)
-        if verdict.ok:
-            return None
-        return Audited(
-            "full",
-            verdict.position,
-            None,
-            verdict.root,
-            verdict.events,
-            0,
-            verdict.findings,
-            verdict.findings_count,
-            {},
-        )
+        return None if verdict.ok else _audited(verdict, "full", ())
 
     def _read_all(self, connection: Connection, suspicions: list[str]) -> Iterator[Step]:
         """Fold the log up to where the projections stand now, and add up all tables up to there."""
         while (standing := standing_of(connection, self.ledger_id)) is None:
             yield "waiting"
         expected = Expected(self._new_key())
-        for _ in self._fold_to(connection, standing.position, expected):
-            yield "worked"
+        goal = standing.position
+        self._begin_fold(goal)
+        pages = pages_between(connection, self.ledger_id, self._checking.position, goal)
+        is_more = True
+        while is_more:
+            with connection.transaction():
+                begin_snapshot(connection)
+                slot = lines_slot(connection, self.ledger_id, goal)
+                if slot is not None:
+                    self._look_back(connection, slot)
+                    is_more = self._fold_page(next(pages, None), goal, expected)
+            yield "waiting" if slot is None else "worked"
+        self._end_fold(goal)
         while True:
             try:
                 found = {table.name: Sums(expected.key) for table in TABLES}
@@ -227,8 +256,11 @@ class Auditor:
         span = (self._checking.position, goal)
         scopes: dict[str, set[int | str]] = {}
         expected = Expected(self._new_key(), scopes=scopes)
-        for _ in self._fold_to(connection, goal, expected):
-            pass
+        self._look_back(connection, standing.slots["statements"])
+        self._begin_fold(goal)
+        for columns in pages_between(connection, self.ledger_id, span[0], goal):
+            self._fold_page(columns, goal, expected)
+        self._end_fold(goal)
         walker = Walker(connection, self.ledger_id, standing.slots)
         found = {table.name: Sums(expected.key) for table in TABLES}
         for table in TABLES:
@@ -252,10 +284,14 @@ class Auditor:
         if standing.times != {self._times.get(standing.position)}:
             what = f"the projections have another time than their event {standing.position}"
             self._findings.add("projection", what)
+        self._closed.begin()
         for name, tables in self._refold.truth.tables().items():
             for table, expected, row_of in tables:
                 place = (self.ledger_id, standing.slots[name])
-                compare_table(connection, place, table, expected, row_of, self._findings)
+                others = self._closed.find if table is kept else None
+                compare_table(connection, place, table, expected, row_of, self._findings, others)
+        if not self._closed.is_as_expected:
+            suspicions.append("rows of closed holds differed")
         self._refold.check_sums()
         erased_later = self._check_head(connection)
         if self._check_keys is not None:
@@ -333,27 +369,64 @@ class Auditor:
             imbalances,
         )
 
-    def _fold_to(self, connection: Connection, goal: int, expected: Expected) -> Iterator[None]:
-        """Check the seal of the events up to a position and fold them, page by page."""
-        checking = self._checking
-        checking.order = Order(self.ledger_id, goal, None)
-        checking.findings = self._findings
-        for columns in pages_between(connection, self.ledger_id, checking.position, goal):
-            checking.take(columns)
-            recorded = self._refold.decoded(rows_of(columns))
+    def _look_back(self, connection: Connection, slot: int) -> None:
+        """Have movements read back from the statements in that slot, in this transaction."""
+        truth = self._refold.truth
+        truth.memory.slots = {"statements": slot}
+        truth.stored = Slot(ReadingLane(connection), self.ledger_id, slot)
+
+    def _begin_fold(self, goal: int) -> None:
+        """Pages of events up to a position come next."""
+        self._checking.order = Order(self.ledger_id, goal, None)
+        self._checking.findings = self._findings
+
+    def _fold_page(self, columns: Columns | None, goal: int, expected: Expected) -> bool:
+        """Check the seal of a page of events and fold them; whether there was one.
+
+        Raises:
+            DamagedLinesError: what a rule looks back on cannot be read.
+        """
+        if columns is None:
+            return False
+        self._checking.take(columns)
+        recorded = self._refold.decoded(rows_of(columns))
+        try:
             batch = self._refold.fold(recorded)
-            if batch is not None:
-                _expect(expected, batch)
-            taken = identity_texts(recorded)
-            expected.add("identities", _placed(taken), [text.split(" ", 2)[2] for text in taken])
-            tags = tag_texts(columns[0], columns[2], columns[6], goal)
-            expected.add("event_tags", _placed(tags), [text.partition(" ")[2] for text in tags])
-            yield
+        except (psycopg.DataError, ArithmeticError, ValueError) as error:  # No day, no number.
+            raise DamagedLinesError from error
+        if batch is not None:
+            _expect(expected, batch)
+            self._closed.take(batch, self._refold.truth.memory.states)
+        taken = identity_texts(recorded)
+        expected.add("identities", _placed(taken), [text.split(" ", 2)[2] for text in taken])
+        tags = tag_texts(columns[0], columns[2], columns[6], goal)
+        expected.add("event_tags", _placed(tags), [text.partition(" ")[2] for text in tags])
+        return True
+
+    def _end_fold(self, goal: int) -> None:
+        """All events up to the position came that are there."""
+        checking = self._checking
         if checking.position < goal:
             what = f"positions {checking.position + 1} to {goal} are missing"
             self._findings.add("event", what, position=checking.position + 1)
             checking.position = goal
         self._times = {goal: checking.recorded_at}
+
+
+def _audited(verdict: Verdict, kind: Kind, otherwise: tuple[Finding, ...]) -> Audited:
+    """A verification's verdict as an audit's; ``otherwise`` where it found nothing."""
+    findings = verdict.findings or otherwise
+    return Audited(
+        kind,
+        verdict.position,
+        None,
+        verdict.root,
+        verdict.events,
+        0,
+        findings,
+        max(verdict.findings_count, len(findings)),
+        {},
+    )
 
 
 def _expect(expected: Expected, batch: Batch) -> None:

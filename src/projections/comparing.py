@@ -3,16 +3,17 @@
 Knows no event.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ARRAY, Table
+from sqlalchemy import ARRAY, Column, Table
 
 from ledger_core.log import Connection
 from projections.findings import Findings, text_of
 
-FETCH_ROWS = 10_000
+FETCH_ROWS = 1_000
+"""PostgreSQL collects what is fetched at once before it sends any of it."""
 _IDS = ("account_id", "customer_id", "flag_id")
 
 Row = tuple[Any, ...]
@@ -25,12 +26,14 @@ def compare_table(  # noqa: PLR0913, PLR0917 - which rows, and how they should b
     expected: Mapping[tuple[str, ...], Any],
     row_of: Callable[[Any], Mapping[str, object]],
     findings: Findings,
+    others: Callable[[Sequence[Row]], None] | None = None,
 ) -> None:
     """Compare every row and column of a table in a ledger and slot with what is expected.
 
-    ``expected`` maps the key's columns as text to what ``row_of`` makes the expected row of.
+    ``expected`` maps the key's columns as text to what ``row_of`` makes the expected row of. Rows
+    that are not expected are findings, or handed to ``others``, some at a time.
     """
-    columns = [column for column in table.columns if column.name not in ("ledger_id", "slot")]
+    columns = _columns(table)
     names = [str(column.name) for column in columns]
     kind = str(table.name)
     key_at = [names.index(column.name) for column in columns if column.primary_key]
@@ -43,21 +46,37 @@ def compare_table(  # noqa: PLR0913, PLR0917 - which rows, and how they should b
             place,
         )
         while rows := cursor.fetchmany(FETCH_ROWS):
+            unexpected: list[Row] = []
             for row in rows:
                 key = tuple(row[at] for at in key_at)
-                seen.add(key)
                 if key in expected:
+                    seen.add(key)
                     wanted = row_of(expected[key])
                     if _texts(values_of(wanted)) != row:
                         found = dict(zip(names, row, strict=True))
                         _report_row(table, key, wanted, found, findings)
+                elif others is not None:
+                    unexpected.append(row)
                 else:
                     found = dict(zip(names, row, strict=True))
                     what = f"{_name(table, key)} is not in the log"
                     findings.add(kind, what, None, found, **_where(found))
+            if others is not None:
+                others(unexpected)
     for key in expected.keys() - seen:
         wanted = row_of(expected[key])
         findings.add(kind, f"{_name(table, key)} is missing", wanted, None, **_where(wanted))
+
+
+def texts_of(table: Table) -> Callable[[Mapping[str, object]], Row]:
+    """What makes of an expected row the texts that the database would give for it."""
+    values_of = itemgetter(*(str(column.name) for column in _columns(table)))
+    return lambda row: _texts(values_of(row))
+
+
+def _columns(table: Table) -> list[Column[Any]]:
+    """The columns that say more than which ledger and slot a row is of."""
+    return [column for column in table.columns if column.name not in ("ledger_id", "slot")]
 
 
 def _texts(values: Row) -> Row:

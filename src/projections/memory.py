@@ -201,12 +201,16 @@ class Memory:
         _forget(self.packed, PACKED_MAX)
         _forget(self.states, STATES_MAX)
         _forget(self.activities, ACTIVITIES_MAX)
-        if self.movements > MOVEMENTS_MAX:
+        self.trim_movements()
+        if len(self.raised) > RAISED_MAX:
+            self.raised.clear()
+
+    def trim_movements(self) -> None:
+        """Forget the movements, which can be read back, beyond the bound."""
+        if self.movements > MOVEMENTS_MAX and not self.is_complete:
             self.windows.clear()
             self.deposits.clear()
             self.movements = 0
-        if len(self.raised) > RAISED_MAX:
-            self.raised.clear()
 
     def unpack(self, account_ids: Iterable[str]) -> list[str]:
         """Have those of the accounts at hand again that were packed; the others."""

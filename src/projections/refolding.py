@@ -25,10 +25,10 @@ Row = tuple[int, datetime | None, str, int, str]
 class Refold:
     """What a log says up to some event, and what was found wrong with it on the way."""
 
-    def __init__(self, findings: Findings) -> None:
-        """Begin before the first event."""
+    def __init__(self, findings: Findings, truth: Truth | None = None) -> None:
+        """Begin before the first event; ``truth`` is one that knows nothing yet."""
         self.findings = findings
-        self.truth = Truth()
+        self.truth = Truth() if truth is None else truth
 
     def decoded(self, rows: Sequence[Row]) -> list[Recorded]:
         """The events that can be decoded; each entry that is not balanced is a finding."""

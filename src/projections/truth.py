@@ -21,6 +21,7 @@ from projections.folding import Batch, HeldLine, Line
 from projections.memory import Memory
 from projections.paging import paged
 from projections.risk_rules import Flag
+from projections.writing import Slot
 
 _VIEW = "ledger_id = %s AND slot = %s"
 LINE_TEXT = (
@@ -58,9 +59,13 @@ Expectation = tuple[Table, Mapping[tuple[str, ...], Any], Callable[[Any], Mappin
 
 @dataclass(slots=True)
 class Truth:
-    """What the log says, folded so far."""
+    """What the log says, folded so far.
+
+    ``stored`` is where movements are read back that a memory which is not complete has not.
+    """
 
     memory: Memory = field(default_factory=lambda: Memory(is_complete=True))
+    stored: Slot | None = None
     changes: dict[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
     units: dict[tuple[str, ...], dict[str, object]] = field(default_factory=dict)
     profiles: dict[str, Profile] = field(default_factory=dict)
@@ -75,8 +80,9 @@ class Truth:
             if isinstance(item.event, UnitRegistered):
                 self.units[item.event.code,] = balances.unit_row(item, item.event)
         customer_360.evolve_links(self.links, batch.others)
-        for flag in risk_flags.raise_flags(self.memory, batch).values():
+        for flag in risk_flags.raise_flags(self.memory, batch, self.stored).values():
             self.flags.setdefault(flag.flag_id, flag)
+        self.memory.trim_movements()
 
     def tables(self) -> dict[str, list[Expectation]]:
         """What the tables should hold, by projection."""

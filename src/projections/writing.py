@@ -84,6 +84,19 @@ class Lane:
             copy.write(data)
 
 
+class ReadingLane(Lane):
+    """A lane without a thread, for who only reads: what is asked is answered at once."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Read on a connection."""
+        self._reading = connection
+
+    def ask(self, query: str, parameters: Sequence[object]) -> Callable[[], list[tuple[Any, ...]]]:
+        """The rows of a query; call for them."""
+        rows = self._reading.execute(query.encode(), parameters).fetchall()
+        return lambda: rows
+
+
 @contextmanager
 def lane(connection: Connection, schema: str = SCHEMA) -> Iterator[Lane]:
     """A lane on the connection; everything in it was carried out when the context ends."""

@@ -1,12 +1,17 @@
 """The open loop sends when it is due, counts what came of it, and judges what it was made for."""
 
+import math
+import os
 import socket
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 from benchmarks.mixture import Kind, Mixture
 from benchmarks.open_loop import Bucket, OpenPlan, class_of, percentile, upper_s
+from benchmarks.processes import children
 from benchmarks.sampling import Memory, growth
 from benchmarks.soak_report import Soak, Target, markdown
 
@@ -104,6 +109,36 @@ def test_growth_compares_the_last_third_with_the_first() -> None:
     found = growth(samples, 30.0, 89.0)["server"]
     assert found.percent == pytest.approx(10)
     assert growth(samples, 0.0, 59.0)["server"].percent == 0
+
+
+def test_the_first_audit_is_warm_up() -> None:
+    """A quarter of the time at least, and never so much that little is left to judge."""
+    assert soak.warm_up(1_800, -5) == soak.warm_up(1_800, 100) == 450
+    assert soak.warm_up(1_800, 700) == 700
+    assert soak.warm_up(1_800, 1_700) == soak.warm_up(1_800, math.inf) == 1_080
+
+
+def _begin(begun: list[subprocess.Popen[bytes]], is_asked: threading.Event) -> None:
+    """Begin a process, and live on until it was asked for."""
+    begun.append(subprocess.Popen(["sleep", "60"]))
+    is_asked.wait(60)
+
+
+def test_a_process_is_found_whichever_thread_began_it() -> None:
+    """The self-audit is begun by a timer."""
+    begun: list[subprocess.Popen[bytes]] = []
+    is_asked = threading.Event()
+    thread = threading.Thread(target=_begin, args=(begun, is_asked))
+    thread.start()
+    try:
+        while not begun:
+            time.sleep(0.01)
+        assert begun[0].pid in children(os.getpid())
+    finally:
+        is_asked.set()
+        thread.join()
+        begun[0].kill()
+        begun[0].wait()
 
 
 def test_a_missed_target_says_so() -> None:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 from tests.postgres.auditing_harness import audited, auditor_of
-from tests.postgres.ledger_harness import World
-from tests.rules.harness import deposited, opened, transfer
+from tests.postgres.ledger_harness import World, answers
+from tests.rules.harness import captured, deposited, held, opened, transfer, voided, withdrawn
 
 from ledger_core import database, tiles
 from ledger_core.customers import EraseCustomer, RegisterCustomer
 from ledger_core.log import Connection, read_head
-from projections import auditing, runner, verification
+from projections import audit_reads, auditing, memory, runner, verification
 from projections.auditing import Audited
 from projections.paging import PAGE_POSITIONS
 from projections.verification import verify
@@ -279,6 +279,139 @@ def test_what_was_put_right_before_it_could_be_named_is_still_told(
     found = audited(bank)
     assert [item.kind for item in found.findings] == ["rows"]
     assert "identities" in found.findings[0].message
+
+
+def _busy(world: World, number: int) -> None:
+    """A day on which every rule that looks back is broken, with many small movements between."""
+    some = [
+        *(deposited("A", 1, key=f"cent-{number}-{at}") for at in range(60)),
+        deposited("A", 950_000, key=f"below-{number}"),
+        *(transfer("A", "B", 900, key=f"out-{number}-{at}") for at in range(12)),
+        withdrawn("A", 900_000, key=f"spent-{number}"),
+    ]
+    assert set(answers(world.run(*some))) == {"recorded"}
+    world.catch_up()
+
+
+@pytest.mark.parametrize("movements", [5, 250_000])
+def test_what_rules_look_back_on_is_read_back(
+    bank: World, superuser_url: str, monkeypatch: pytest.MonkeyPatch, movements: int
+) -> None:
+    """Audits remember hardly a movement, and find every flag where it should be."""
+    monkeypatch.setattr(audit_reads, "PAGE_POSITIONS", 17)
+    monkeypatch.setattr(auditing, "DELTA_EVENTS_MAX", 40)
+    monkeypatch.setattr(memory, "MOVEMENTS_MAX", movements)
+    auditor = auditor_of(bank)
+    for number in range(3):
+        _busy(bank, number)
+        for found in (audited(bank, auditor), audited(bank)):
+            assert found.findings == ()
+    rules = {row[0] for row in bank.writer.execute("SELECT rule FROM views.risk_flags")}
+    assert rules >= {"structuring", "rapid_in_and_out", "velocity"}
+    for rule in ("structuring", "rapid_in_and_out", "velocity"):
+        _run(superuser_url, f"DELETE FROM views.risk_flags WHERE rule = '{rule}'")
+        found = audited(bank)
+        assert {item.kind for item in found.findings} == {"risk_flags"}
+        assert any(f"flag_{rule}_" in item.message for item in found.findings)
+
+
+@pytest.mark.parametrize("value", ["value_date = 'infinity'", "amount_minor = 'NaN'"])
+def test_a_line_that_cannot_be_read_back_is_a_finding(
+    bank: World, superuser_url: str, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """No damage may end the audit itself."""
+    monkeypatch.setattr(audit_reads, "PAGE_POSITIONS", 3)
+    _busy(bank, 0)
+    _run(superuser_url, f"UPDATE views.statement_lines SET {value} WHERE position = 6")
+    auditor = auditor_of(bank)
+    found = audited(bank, auditor)
+    assert "statement_lines" in {item.kind for item in found.findings}
+    assert not auditor.is_begun
+
+
+def test_a_line_that_was_repaired_before_it_could_be_named_is_told(
+    bank: World, superuser_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it could not be read leaves a finding."""
+    monkeypatch.setattr(audit_reads, "PAGE_POSITIONS", 3)
+    _busy(bank, 0)
+    verifying = verification.verify_as_it_stands
+    day = bank.writer.execute(
+        "SELECT value_date::text FROM views.statement_lines WHERE position = 6"
+    ).fetchone()
+    assert day is not None
+    change = "UPDATE views.statement_lines SET value_date = '{}' WHERE position = 6"
+    _run(superuser_url, change.format("infinity"))
+
+    def repaired(connection: Connection, ledger_id: int) -> object:
+        """Somebody repairs the line, then the verification looks."""
+        _run(superuser_url, change.format(day[0]))
+        return verifying(connection, ledger_id)
+
+    monkeypatch.setattr(verification, "verify_as_it_stands", repaired)
+    found = audited(bank)
+    said = [(item.kind, item.message) for item in found.findings]
+    assert said == [("rows", "rows of statement_lines could not be read; not any more")]
+
+
+def test_holds_that_are_over_are_not_remembered(bank: World) -> None:
+    """However many there were: what is remembered is what can still change."""
+    auditor = auditor_of(bank)
+    before = audited(bank, auditor)
+    weight = auditor.weight
+    for number in range(3):
+        placed = bank.run(
+            *(
+                held("A", "B", 10, key=f"h{number}-{at}", hold_id=f"h{number}-{at}")
+                for at in range(4)
+            )
+        )
+        assert set(answers(placed)) == {"recorded"}
+        ended = bank.run(
+            captured(f"h{number}-0", key=f"c{number}"),
+            captured(f"h{number}-1", 4, key=f"p{number}"),
+            voided(f"h{number}-2", key=f"v{number}"),
+        )
+        assert set(answers(ended)) == {"recorded"}
+        bank.catch_up()
+        for found in (audited(bank, auditor), audited(bank)):
+            assert (found.ok, found.findings) == (True, ())
+        assert auditor.weight == weight + number + 1
+    assert found.position > before.position
+
+
+CLOSED_HOLDS = {
+    "its amount": "UPDATE views.kept SET state = replace(state::text, '10', '11')::json WHERE {}",
+    "its status": "UPDATE views.kept SET status = 'open' WHERE {}",
+    "its state": "UPDATE views.kept SET state = replace(state::text, 'void', 'x')::json WHERE {}",
+    "its place": "UPDATE views.kept SET last_position = last_position + 1 WHERE {}",
+    "its id": "UPDATE views.kept SET kept_id = 'other' WHERE {}",
+    "it is gone": "DELETE FROM views.kept WHERE {}",
+    "there is one more": (
+        "INSERT INTO views.kept SELECT ledger_id, slot, kind, 'more', status, due_at, tags, state,"
+        " position, last_position FROM views.kept WHERE {}"
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CLOSED_HOLDS)
+@pytest.mark.parametrize("kind", ["full", "continued"])
+def test_a_change_of_a_hold_that_is_over_is_named(
+    bank: World, superuser_url: str, change: str, kind: str
+) -> None:
+    """The sum says that something is wrong, the verification that follows says what."""
+    bank.run(held("A", "B", 10, key="h", hold_id="over"), held("A", "B", 9, key="g"))
+    bank.run(voided("over", key="v"))
+    bank.catch_up()
+    auditor = auditor_of(bank)
+    if kind == "continued":
+        assert audited(bank, auditor).ok
+    _run(superuser_url, CLOSED_HOLDS[change].format("kind = 'hold' AND kept_id = 'over'"))
+    found = audited(bank, auditor)
+    assert found.kind == kind
+    assert {item.kind for item in found.findings} == {"kept"}
+    assert found.findings_count == len(found.findings) >= 1
+    assert not auditor.is_begun
 
 
 @pytest.mark.timeout(240)

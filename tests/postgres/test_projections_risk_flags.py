@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from tests.postgres.auditing_harness import audited
 from tests.postgres.ledger_harness import World, answers
 from tests.rules.harness import deposited, opened, withdrawn
 
 from ledger_core.deposits import Deposit, Withdraw
 from ledger_core.risk_rules import WINDOW_MOVEMENTS, SetRiskRule
-from projections import runner
+from projections import audit_reads, runner
 from projections.rebuilding import rebuild
 from projections.verification import verify
 
@@ -21,6 +22,12 @@ def world(database_url: str) -> Iterator[World]:
     with World(database_url) as world:
         world.run(opened("A", key="a"))
         yield world
+
+
+@pytest.fixture(autouse=True)
+def _audits_look_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An audit takes a few events at once: what a rule looks back on is mostly read back."""
+    monkeypatch.setattr(audit_reads, "PAGE_POSITIONS", 13)
 
 
 def _deposits(world: World, amount: int, count: int, name: str) -> list[int]:
@@ -58,6 +65,7 @@ def test_many_small_deposits_do_not_hide_structuring(world: World, restarts: str
     assert (report.differing_rows, report.swapped) == (0, True)
     assert _flagged(world) == [positions]
     assert verify(world.projector, world.ledger_id).ok
+    assert audited(world).findings == ()
 
 
 @pytest.mark.parametrize("restarts", ["never", "between batches"])
@@ -91,6 +99,7 @@ def test_a_changed_rule_counts_from_its_change_on(
     assert _flagged(world) == [recent + seen + last]
     assert rebuild(world.projector, world.ledger_id, "risk_flags").differing_rows == 0
     assert verify(world.projector, world.ledger_id).ok
+    assert audited(world).findings == ()
 
 
 def test_an_account_with_another_scale_has_bounds_of_its_own(world: World) -> None:
@@ -103,6 +112,7 @@ def test_an_account_with_another_scale_has_bounds_of_its_own(world: World) -> No
         world.catch_up()
     assert [len(positions) for positions in _flagged(world)] == [3, 3]
     assert verify(world.projector, world.ledger_id).ok
+    assert audited(world).findings == ()
 
 
 @pytest.mark.parametrize("limit", [7, 60, 1_000])
@@ -135,3 +145,4 @@ def test_a_busy_account_is_flagged_the_same_whatever_is_forgotten(world: World, 
     assert flagged(large) == {"velocity", "rapid_in_and_out", "large_movement"}
     assert rebuild(world.projector, world.ledger_id, "risk_flags").differing_rows == 0
     assert verify(world.projector, world.ledger_id).ok
+    assert audited(world).findings == ()
