@@ -4,8 +4,9 @@ Times come as the database writes them, so that no value a damaged row may hold 
 Knows no event.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -26,6 +27,18 @@ class Standing(msgspec.Struct, frozen=True):
     position: int
     times: frozenset[datetime | None]
     unknown: tuple[str, ...] = ()
+
+
+class Queries:
+    """Reads on a connection, in whichever transaction is open there."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Read nothing yet."""
+        self._connection = connection
+
+    def read(self, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        return self._connection.execute(query.encode(), parameters).fetchall()
 
 
 def standing_of(connection: Connection, ledger_id: int) -> Standing | None:

@@ -30,6 +30,7 @@ from ledger_core.customers import CustomerErased
 from ledger_core.log import Connection
 from projections import verification
 from projections.audit_reads import (
+    Queries,
     Standing,
     head_of,
     lines_slot,
@@ -52,7 +53,7 @@ from projections.sealing import Checking, Order, tag_texts
 from projections.tile_walking import TileWalk
 from projections.truth import Truth, held_line_texts, identity_texts, line_texts
 from projections.verification import Verdict
-from projections.writing import ReadingLane, Slot
+from projections.writing import Stored
 
 DELTA_EVENTS_MAX = 10_000
 """So many events are folded within the snapshot, at most: a quarter of a second."""
@@ -373,7 +374,7 @@ class Auditor:
         """Have movements read back from the statements in that slot, in this transaction."""
         truth = self._refold.truth
         truth.memory.slots = {"statements": slot}
-        truth.stored = Slot(ReadingLane(connection), self.ledger_id, slot)
+        truth.stored = Stored(Queries(connection), self.ledger_id, slot)
 
     def _begin_fold(self, goal: int) -> None:
         """Pages of events up to a position come next."""

@@ -31,7 +31,7 @@ from projections.risk_rules import (
     rule_set,
 )
 from projections.tables import view
-from projections.writing import Projection, Slot, raw_json
+from projections.writing import Projection, Slot, Stored, raw_json
 
 risk_flags = view(
     "risk_flags",
@@ -61,7 +61,7 @@ risk_rules = view(
 _PARAMETERS = msgspec.json.Decoder(dict[str, int])
 
 
-def raise_flags(memory: Memory, batch: Batch, stored: Slot | None = None) -> dict[str, Flag]:
+def raise_flags(memory: Memory, batch: Batch, stored: Stored | None = None) -> dict[str, Flag]:
     """The batch's flags by id, each as first raised; brings what the memory has of them forward.
 
     ``stored`` is where to read back what a memory that is not complete does not have. The batch's
@@ -113,7 +113,7 @@ def apply(slot: Slot, batch: Batch, memory: Memory) -> None:
 
 
 def _raise_in(
-    memory: Memory, lines: Sequence[Line], flags: dict[str, Flag], stored: Slot | None
+    memory: Memory, lines: Sequence[Line], flags: dict[str, Flag], stored: Stored | None
 ) -> None:
     """Look at movements under rules that stay the same; add the flags that they raise."""
     thresholds = _ByScale(memory.rules)
@@ -157,7 +157,7 @@ def _raise_in(
 
 
 def _left_open(
-    memory: Memory, lines: Sequence[Line], thresholds: "_ByScale", stored: Slot | None
+    memory: Memory, lines: Sequence[Line], thresholds: "_ByScale", stored: Stored | None
 ) -> dict[int, list[str]]:
     """The lines that may raise a flag, and which, for all that the activities tell."""
     left_open: dict[int, list[str]] = {}
@@ -222,7 +222,7 @@ def _change(memory: Memory, item: Recorded) -> None:
             memory.deposits.clear()
 
 
-def _load_rules(slot: Slot) -> dict[str, Rule]:
+def _load_rules(slot: Stored) -> dict[str, Rule]:
     """The rules as they stand in the slot."""
     rows = slot.lane.read(
         "SELECT rule, parameters, enabled, position FROM views.risk_rules"
@@ -238,7 +238,7 @@ def _is_first(after: Account, posting: Posting) -> bool:
     return after.debits_posted_minor + after.credits_posted_minor == posting.amount_minor
 
 
-def _load_activities(slot: Slot, memory: Memory, lines: Sequence[Line]) -> None:
+def _load_activities(slot: Stored, memory: Memory, lines: Sequence[Line]) -> None:
     """Read back what those accounts did before the lines that the memory does not know."""
     unknown: dict[int, Terms] = {}
     for after, posting, *_ in lines:
@@ -252,7 +252,7 @@ def _load_activities(slot: Slot, memory: Memory, lines: Sequence[Line]) -> None:
 
 
 def _load_windows(
-    slot: Slot,
+    slot: Stored,
     memory: Memory,
     thresholds: _ByScale,
     lines: Sequence[Line],
@@ -273,7 +273,7 @@ def _load_windows(
 
 
 def _days(
-    slot: Slot, memory: Memory, unknown: Mapping[int, Terms], before: int
+    slot: Stored, memory: Memory, unknown: Mapping[int, Terms], before: int
 ) -> Iterator[tuple[int, list[Day]]]:
     """What the movements that ``_newest`` gives add up to by value date; the newest one's last."""
     if not unknown:
@@ -309,7 +309,7 @@ def _days(
 
 
 def _newest(
-    slot: Slot, memory: Memory, unknown: Mapping[int, Terms], before: int
+    slot: Stored, memory: Memory, unknown: Mapping[int, Terms], before: int
 ) -> Iterator[tuple[int, Movement]]:
     """The newest movements of accounts before a position, in order.
 
@@ -334,7 +334,7 @@ def _newest(
 
 
 def _load_deposits(
-    slot: Slot,
+    slot: Stored,
     memory: Memory,
     thresholds: _ByScale,
     unknown: Mapping[int, Terms],

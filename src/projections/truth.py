@@ -21,7 +21,7 @@ from projections.folding import Batch, HeldLine, Line
 from projections.memory import Memory
 from projections.paging import paged
 from projections.risk_rules import Flag
-from projections.writing import Slot
+from projections.writing import Stored
 
 _VIEW = "ledger_id = %s AND slot = %s"
 LINE_TEXT = (
@@ -65,7 +65,7 @@ class Truth:
     """
 
     memory: Memory = field(default_factory=lambda: Memory(is_complete=True))
-    stored: Slot | None = None
+    stored: Stored | None = None
     changes: dict[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
     units: dict[tuple[str, ...], dict[str, object]] = field(default_factory=dict)
     profiles: dict[str, Profile] = field(default_factory=dict)

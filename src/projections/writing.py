@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from sqlalchemy import Table
@@ -84,19 +84,6 @@ class Lane:
             copy.write(data)
 
 
-class ReadingLane(Lane):
-    """A lane without a thread, for who only reads: what is asked is answered at once."""
-
-    def __init__(self, connection: Connection) -> None:
-        """Read on a connection."""
-        self._reading = connection
-
-    def ask(self, query: str, parameters: Sequence[object]) -> Callable[[], list[tuple[Any, ...]]]:
-        """The rows of a query; call for them."""
-        rows = self._reading.execute(query.encode(), parameters).fetchall()
-        return lambda: rows
-
-
 @contextmanager
 def lane(connection: Connection, schema: str = SCHEMA) -> Iterator[Lane]:
     """A lane on the connection; everything in it was carried out when the context ends."""
@@ -106,13 +93,28 @@ def lane(connection: Connection, schema: str = SCHEMA) -> Iterator[Lane]:
         opened.finish()
 
 
+class Reads(Protocol):
+    """Answers queries: a lane does, and whatever only reads."""
+
+    def read(self, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class Slot:
+class Stored:
+    """One version of a projection's tables in one ledger, to read from."""
+
+    lane: Reads
+    ledger_id: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slot(Stored):
     """One version of a projection's tables in one ledger, and the lane to write to it."""
 
     lane: Lane
-    ledger_id: int
-    slot: int
 
     def insert(self, table: Table, rows: Sequence[Mapping[str, object]], on_conflict: str) -> None:
         """Insert rows, given without ``ledger_id`` and ``slot``; one statement.
