@@ -6,9 +6,11 @@ Knows no event.
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import msgspec
+import psycopg
 
 from ledger_core.errors import LedgerNotFound
 from ledger_core.log import Connection
@@ -29,16 +31,32 @@ class Standing(msgspec.Struct, frozen=True):
     unknown: tuple[str, ...] = ()
 
 
+class DamagedLinesError(Exception):
+    """Statement lines hold what no line can; what was to be read back from them is not there."""
+
+
 class Queries:
-    """Reads on a connection, in whichever transaction is open there."""
+    """Reads statement lines back on a connection, in whichever transaction is open there."""
 
     def __init__(self, connection: Connection) -> None:
         """Read nothing yet."""
         self._connection = connection
 
     def read(self, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
-        """The rows of a query."""
-        return self._connection.execute(query.encode(), parameters).fetchall()
+        """The rows of a query.
+
+        Raises:
+            DamagedLinesError: there is a day that is none, or a number that is none.
+        """
+        try:
+            rows = self._connection.execute(query.encode(), parameters).fetchall()
+        except psycopg.DataError as error:
+            raise DamagedLinesError from error
+        for row in rows:
+            for value in row:
+                if type(value) is Decimal and not value.is_finite():
+                    raise DamagedLinesError
+        return rows
 
 
 def standing_of(connection: Connection, ledger_id: int) -> Standing | None:

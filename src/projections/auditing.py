@@ -23,13 +23,13 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 import msgspec
-import psycopg
 
 from ledger_core import merkle
 from ledger_core.customers import CustomerErased
 from ledger_core.log import Connection
 from projections import verification
 from projections.audit_reads import (
+    DamagedLinesError,
     Queries,
     Standing,
     head_of,
@@ -90,10 +90,6 @@ class Audited(msgspec.Struct, frozen=True):
     def ok(self) -> bool:
         """Whether nothing was found."""
         return self.findings_count == 0
-
-
-class DamagedLinesError(Exception):
-    """Statement lines hold what no line can; what was to be read back from them is not there."""
 
 
 class KeyCheck(Protocol):
@@ -391,10 +387,7 @@ class Auditor:
             return False
         self._checking.take(columns)
         recorded = self._refold.decoded(rows_of(columns))
-        try:
-            batch = self._refold.fold(recorded)
-        except (psycopg.DataError, ArithmeticError, ValueError) as error:  # No day, no number.
-            raise DamagedLinesError from error
+        batch = self._refold.fold(recorded)
         if batch is not None:
             _expect(expected, batch)
             self._closed.take(batch, self._refold.truth.memory.states)
