@@ -131,7 +131,11 @@ def test_what_is_posted_is_seen_and_a_signal_ends_all(server: Server) -> None:
 
 
 class Asker(threading.Thread):
-    """A client that deposits again and again on one connection, and keeps what it was told."""
+    """A client that deposits again and again, and keeps what it was told.
+
+    ``reset`` are those whose connection was new and ended without an answer, ``in_doubt`` those
+    where that happened on one which had answered before and had not said that it would close.
+    """
 
     def __init__(self, server: Server, name: str) -> None:
         """Begin."""
@@ -140,12 +144,14 @@ class Asker(threading.Thread):
         self._name = name
         self.told: dict[str, tuple[int, Json, str]] = {}
         self.in_doubt: list[str] = []
+        self.reset: list[str] = []
         self.is_refused = False
         self.start()
 
     def run(self) -> None:
         """Ask until the server takes no connection any more."""
         headers = dict(self._server.client.headers)
+        is_new = True
         with httpx2.Client(base_url=self._server.client.base_url, headers=headers) as client:
             for number in range(20_000):
                 key = f"{self._name}-{number}"
@@ -158,9 +164,11 @@ class Asker(threading.Thread):
                     self.is_refused = True
                     return
                 except httpx2.TransportError:
-                    self.in_doubt.append(key)
+                    (self.reset if is_new else self.in_doubt).append(key)
+                    is_new = True
                     continue
                 closing = answer.headers.get("connection", "")
+                is_new = closing == "close"
                 self.told[key] = (answer.status_code, answer.json(), closing)
 
 
@@ -180,6 +188,8 @@ def test_a_stop_under_load_answers_what_was_sent(server: Server, runtime: Runtim
         (503, "stopping", "close")
     }
     assert not [key for asker in askers for key in asker.in_doubt]
+    # In the very moment in which the port closes (docs/overload.md); nothing of it is recorded.
+    assert max(len(asker.reset) for asker in askers) <= 1
     with runtime.connect("ledger_reader") as connection:
         rows = connection.execute(
             "SELECT command_key, position FROM ledger.events WHERE type = 'JournalEntryPosted'"
@@ -217,7 +227,8 @@ def test_a_second_signal_does_not_wait_and_a_third_ends_at_once(
         for _ in range(3):
             server.process.send_signal(signal.SIGINT)
             time.sleep(0.3)
-        assert server.process.wait(30) in {0, 1}
+        # The third may come when Python itself is ending, and takes signals as it finds them.
+        assert server.process.wait(30) in {0, 1, -signal.SIGINT}
 
 
 def test_the_projector_ends_with_a_killed_server(server: Server) -> None:
