@@ -9,6 +9,7 @@ nothing was acknowledged that is not durable, and the children end with their pa
 """
 
 import asyncio
+import atexit
 import os
 import signal
 import socket
@@ -153,6 +154,14 @@ def signals_taken(stop: Stop) -> Iterator[None]:
     try:
         yield
     finally:
-        if not stop.is_begun:
+        if stop.is_begun:
+            atexit.register(_ignore_signals)
+        else:
             for name, handler in before.items():
                 signal.signal(name, handler)
+
+
+def _ignore_signals() -> None:
+    """Have the process end with its own exit code; Python's end makes such signals deadly again."""
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)

@@ -227,8 +227,7 @@ def test_a_second_signal_does_not_wait_and_a_third_ends_at_once(
         for _ in range(3):
             server.process.send_signal(signal.SIGINT)
             time.sleep(0.3)
-        # The third may come when Python itself is ending, and takes signals as it finds them.
-        assert server.process.wait(30) in {0, 1, -signal.SIGINT}
+        assert server.process.wait(30) in {0, 1}
 
 
 def test_the_projector_ends_with_a_killed_server(server: Server) -> None:
