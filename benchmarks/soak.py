@@ -13,7 +13,6 @@ target was missed.
 
 import argparse
 import json
-import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -39,14 +38,11 @@ CAPACITY_SLOW_S = 0.5
 CAPACITY_CONNECTIONS = (64, 256, 1_024)
 SETTLE_S = 3.0
 
-_FIRST_AUDIT = "SELECT extract(epoch FROM min(ended_at)) FROM audit.self_audits"
 _SHARED_BUFFERS = "SELECT pg_size_bytes(current_setting('shared_buffers'))"
 
 SOAK_SHARE = 0.7
 SOAK_CONNECTIONS = 1_000
 WARM_UP_SHARE = 0.25
-# The first audit of a server reads the whole log, and what it remembers grows until it ends.
-WARM_UP_SHARE_MAX = 0.6
 GROWTH_PERCENT_MAX = 5.0
 # Kinds of processes below so much are counters and buffers: 5 % of them is a page or two.
 SMALL_MIB = 10.0
@@ -185,8 +181,7 @@ def soak(seconds: float, bench: Bench, found: float) -> Soak:
     result = open_loop.result_of(open_loop.start(plan))
     sampler.stop()
     begin = result.begun_at
-    warm_up_s = warm_up(seconds, _first_audit_s(product) - begin)
-    warm_at = begin + warm_up_s
+    warm_at = begin + WARM_UP_SHARE * seconds
     counted = [item for item in sampler.lags if begin <= item.at_s <= begin + seconds]
     grown = growth(sampler.memory, warm_at, begin + seconds)
     all_answers = open_loop.total(result.buckets)
@@ -219,7 +214,7 @@ def soak(seconds: float, bench: Bench, found: float) -> Soak:
             name: 1_000 * open_loop.percentile(all_answers.latencies, float(name))
             for name in ("50", "99", "99.9")
         },
-        warm_up_s=warm_up_s,
+        warm_up_s=WARM_UP_SHARE * seconds,
         memory={
             name: (item.before_mib, item.after_mib, item.percent) for name, item in grown.items()
         },
@@ -364,18 +359,6 @@ def require_answered(result: OpenResult) -> None:
     if result.broken or result.unanswered or not known.issuperset(result.statuses):
         msg = f"not everything was answered: {json.dumps(result.statuses)}"
         raise RuntimeError(msg)
-
-
-def warm_up(seconds: float, audited_s: float) -> float:
-    """For how long a soak is not judged, where the first self-audit had ended after so long."""
-    return min(max(WARM_UP_SHARE * seconds, audited_s), WARM_UP_SHARE_MAX * seconds)
-
-
-def _first_audit_s(product: Product) -> float:
-    """When the first self-audit had ended, since 1970; never, where none did."""
-    with product.runtime.connect("ledger_reader") as connection:
-        row = connection.execute(_FIRST_AUDIT).fetchone()
-    return math.inf if row is None or row[0] is None else float(row[0])
 
 
 def _database_bytes(product: Product) -> int:

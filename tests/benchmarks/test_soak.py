@@ -1,6 +1,5 @@
 """The open loop sends when it is due, counts what came of it, and judges what it was made for."""
 
-import math
 import os
 import socket
 import subprocess
@@ -109,13 +108,6 @@ def test_growth_compares_the_last_third_with_the_first() -> None:
     found = growth(samples, 30.0, 89.0)["server"]
     assert found.percent == pytest.approx(10)
     assert growth(samples, 0.0, 59.0)["server"].percent == 0
-
-
-def test_the_first_audit_is_warm_up() -> None:
-    """A quarter of the time at least, and never so much that little is left to judge."""
-    assert soak.warm_up(1_800, -5) == soak.warm_up(1_800, 100) == 450
-    assert soak.warm_up(1_800, 700) == 700
-    assert soak.warm_up(1_800, 1_700) == soak.warm_up(1_800, math.inf) == 1_080
 
 
 def _begin(begun: list[subprocess.Popen[bytes]], is_asked: threading.Event) -> None:
